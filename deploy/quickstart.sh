@@ -1,0 +1,311 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# From a fresh clone on a bare machine to a running job, or to passed tests, in one command each.
+# Everything is built below _build (DSM_BUILD_DIR moves it); the source tree gets autoconf's output
+# and nothing else.
+set -eu
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build_root=${DSM_BUILD_DIR:-$top/_build}
+fuzz_seconds=10
+# Lanes of `test`, in their order.
+all_lanes="gcc clang asan tsan fuzz distcheck"
+
+usage() {
+    cat <<END
+usage: deploy/quickstart.sh run [--ranks N,...] [--no-setup]
+       deploy/quickstart.sh test [--only LANE,...] [--no-setup]
+  run         sets up, builds, and runs PageRank over this machine's Debian packages and a blocked
+              LU on ranks of this machine over TCP; ends with a table
+  test        sets up, builds, and passes the whole test suite; ends with the totals
+  --ranks     how many ranks, once each (1,2,4)
+  --only      just these lanes of the suite; of: $all_lanes
+  --no-setup  do not look for missing packages
+Builds below \$DSM_BUILD_DIR, now $build_root
+END
+}
+
+die() {
+    echo "quickstart: $*" >&2
+    exit 1
+}
+
+bad_usage() {
+    echo "quickstart: $*" >&2
+    exit 2
+}
+
+say() {
+    printf '\n== %s\n' "$*"
+}
+
+command=
+setup=yes
+lanes=$all_lanes
+rank_counts="1 2 4"
+while [ $# -gt 0 ]; do
+    case $1 in
+    run | test)
+        [ -z "$command" ] || bad_usage "two commands, '$command' and '$1'; give one"
+        command=$1
+        ;;
+    --only)
+        [ $# -ge 2 ] || bad_usage "--only needs a list of lanes; of: $all_lanes"
+        lanes=${2//,/ }
+        shift
+        ;;
+    --ranks)
+        [ $# -ge 2 ] || bad_usage "--ranks needs a list of numbers, such as 1,2,4"
+        rank_counts=${2//,/ }
+        shift
+        ;;
+    --no-setup) setup=no ;;
+    -h | --help) usage; exit 0 ;;
+    *) bad_usage "unknown argument '$1'; try --help" ;;
+    esac
+    shift
+done
+[ -n "$command" ] || bad_usage "no command; allowed are run and test (try --help)"
+for lane in $lanes; do
+    case " $all_lanes " in
+    *" $lane "*) ;;
+    *) bad_usage "unknown lane '$lane'; allowed are: $all_lanes" ;;
+    esac
+done
+
+for n in $rank_counts; do
+    [[ $n =~ ^[1-9][0-9]{0,3}$ ]] || bad_usage "--ranks: '$n' is not a number from 1 to 9999"
+done
+[ -n "$rank_counts" ] || bad_usage "--ranks needs a list of numbers, such as 1,2,4"
+
+# The caller's job, test filters or compiler flags must not leak into what is built and tested here.
+for name in $(compgen -e | grep -E '^(DSM_|CK_)' || true); do
+    unset "$name"
+done
+unset MAKEFLAGS MFLAGS TESTS DESTDIR || true
+
+jobs=$(nproc)
+mkdir -p "$build_root" 2>/dev/null || die "cannot make $build_root: point DSM_BUILD_DIR elsewhere"
+[ -w "$top" ] || die "cannot write to $top as $(id -un): clone it where you may write"
+
+# Runs a step with its output in a file, which is shown only when the step fails.
+quietly() {
+    local log=$1
+    shift
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 40 "$log"
+        echo "-- all of it: $log"
+        return 1
+    fi
+}
+
+prepare() {
+    [ "$setup" = no ] || "$top/deploy/setup.sh" "$1" || exit 1
+    cd "$top"
+    if [ ! -x configure ] || [ configure.ac -nt configure ] || [ Makefile.am -nt Makefile.in ]; then
+        say "autoreconf"
+        quietly "$build_root/autoreconf.log" autoreconf -fi || die "autoreconf failed"
+    fi
+}
+
+# build NAME CONFIGURE-ARGUMENT...: configures and builds the product.
+build() {
+    local dir=$build_root/$1
+    shift
+    mkdir -p "$dir"
+    # VAR=value after configure's name is recorded there, so that a re-run of configure keeps it.
+    if [ "$(cat "$dir/configured" 2>/dev/null)" != "$*" ] || [ ! -f "$dir/Makefile" ]; then
+        rm -f "$dir/configured"
+        (cd "$dir" && quietly configure.log "$top/configure" -q "$@") || return 1
+        echo "$*" >"$dir/configured"
+    fi
+    quietly "$dir/make.log" make -C "$dir" -j"$jobs" all
+}
+
+# build_tests NAME: and the test programs; check with an empty list of tests builds them.
+build_tests() {
+    quietly "$build_root/$1/make-tests.log" make -C "$build_root/$1" -j"$jobs" check TESTS=
+}
+
+# tests_of NAME PATTERN: the tests whose path matches, on one line.
+tests_of() {
+    make -s -C "$build_root/$1" print-tests | grep -E "$2" | tr '\n' ' ' || true
+}
+
+total_passed=0 total_failed=0 total_skipped=0
+lane_lines=()
+
+# account LANE SECONDS PASSED FAILED SKIPPED WHAT
+account() {
+    total_passed=$((total_passed + $3))
+    total_failed=$((total_failed + $4))
+    total_skipped=$((total_skipped + $5))
+    lane_lines+=("$(printf '%-10s %5d s  %6d passed  %4d failed  %4d skipped  %s' "$@")")
+}
+
+# check_lane NAME START WHAT [TESTS]: runs make check in the lane's build, all of it or the tests
+# given, and counts what it ran. One after the other: many start ranks, threads and daemons of
+# their own.
+check_lane() {
+    local name=$1 start=$2 what=$3 dir=$build_root/$1 status=0 passed failed skipped
+    shift 3
+    find "$dir" -name '*.trs' -delete
+    set +e
+    make -C "$dir" check ${1+"TESTS=$1"} 2>&1 </dev/null | tee "$dir/check.log" |
+        grep --line-buffered -E '^(PASS|FAIL|ERROR|SKIP|XFAIL|XPASS): '
+    status=${PIPESTATUS[0]}
+    set -e
+    read -r passed failed skipped <<<"$("$top/deploy/count-tests.sh" "$dir")"
+    if [ "$status" -ne 0 ] || [ "$failed" -ne 0 ]; then
+        cat "$dir/test-suite.log" 2>/dev/null || tail -n 40 "$dir/check.log"
+        [ "$failed" -ne 0 ] || failed=1
+    elif [ "$passed" -eq 0 ]; then
+        echo "lane $name passed no test: counted as a failure"
+        failed=1
+    fi
+    account "$name" $((SECONDS - start)) "$passed" "$failed" "$skipped" "$what"
+}
+
+lane_gcc() {
+    local start=$SECONDS
+    build gcc CC=gcc --enable-werror && build_tests gcc || return 1
+    check_lane gcc "$start" "every test"
+}
+
+lane_clang() {
+    local start=$SECONDS
+    build clang CC=clang --enable-werror && build_tests clang || return 1
+    account clang $((SECONDS - start)) 1 0 0 "everything built without a warning"
+}
+
+# sanitized NAME KIND PATTERN WHAT
+sanitized() {
+    local start=$SECONDS
+    build "$1" CC=gcc --enable-sanitizers="$2" && build_tests "$1" || return 1
+    check_lane "$1" "$start" "$4" "$(tests_of "$1" "$3")"
+}
+
+lane_asan() {
+    sanitized asan address '^tests/(unit|sim|conformance|fuzz)/' "unit, simulator, conformance, fuzz"
+}
+
+# Not trap_uffd, whose faults go from thread to thread through the kernel, unseen by TSan, and not
+# the in-process transports of the tests, in whose hand-shake TSan reports a race.
+lane_tsan() {
+    sanitized tsan thread '^tests/(unit/|conformance/(net_tcp|trap_sigbus|trap_segv)$)' \
+        "unit, TCP, sigbus, segv"
+}
+
+# Each fuzz target explores for some seconds from its valid inputs.
+lane_fuzz() {
+    local start=$SECONDS dir=$build_root/fuzz target name passed=0 failed=0 runs=0 done
+    build fuzz CC=clang --enable-werror --enable-fuzzers && build_tests fuzz || return 1
+    for target in "$dir"/tests/fuzz/fuzz_*[!.]?; do
+        case $target in
+        *.o | *.log) continue ;;
+        esac
+        name=$(basename "$target")
+        rm -rf "$dir/corpus/$name"
+        mkdir -p "$dir/corpus/$name"
+        "$target" --write-seeds "$dir/corpus/$name" || return 1
+        if (cd "$dir" && quietly "$name.log" timeout 120 "$target" -max_total_time="$fuzz_seconds" \
+            -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 "corpus/$name"); then
+            passed=$((passed + 1))
+            echo "PASS: $name"
+        else
+            failed=$((failed + 1))
+            echo "FAIL: $name: the input is in $dir (crash-*, timeout-* or oom-*)"
+        fi
+        done=$(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/$name.log")
+        runs=$((runs + ${done:-0}))
+    done
+    [ "$passed" -gt 0 ] || failed=$((failed + 1))
+    account fuzz $((SECONDS - start)) "$passed" "$failed" 0 "$runs inputs"
+}
+
+# The tarball, built and installed away from its sources, with the tests that are quick.
+lane_distcheck() {
+    local start=$SECONDS
+    build gcc CC=gcc --enable-werror || return 1
+    quietly "$build_root/distcheck.log" make -C "$build_root/gcc" -j"$jobs" distcheck \
+        DISTCHECK_CONFIGURE_FLAGS=--enable-werror \
+        TESTS="$(tests_of gcc '^tests/(unit/|fuzz/|system/(quickstart|install))')" || return 1
+    account distcheck $((SECONDS - start)) 1 0 0 "make distcheck"
+}
+
+command_test() {
+    local lane start
+    prepare test
+    for lane in $lanes; do
+        say "lane $lane"
+        start=$SECONDS
+        if ! "lane_$lane"; then
+            echo "lane $lane failed"
+            account "$lane" $((SECONDS - start)) 0 1 0 "failed before its tests"
+        fi
+    done
+    say "lanes, after $((SECONDS / 60)) min $((SECONDS % 60)) s on $jobs processors"
+    printf '%s\n' "${lane_lines[@]}"
+    echo "$total_passed passed, $total_failed failed, $total_skipped skipped"
+    [ "$total_failed" -eq 0 ]
+}
+
+# field NAME LINE: the value of NAME=value in a result line.
+field() {
+    sed -n "s/.* $1=\([^ ]*\).*/\1/p" <<<"$2"
+}
+
+table=()
+all_verified=yes
+
+# measure PROGRAM ARGUMENT...: sequentially, then on each number of ranks; adds rows to the table.
+measure() {
+    local dir=$build_root/run program=$1 n line out baseline= checksum= speedup verified
+    shift
+    for n in sequential $rank_counts; do
+        out=$build_root/run/$program.$n.out
+        if [ "$n" = sequential ]; then
+            say "$program, sequential"
+            "$dir/examples/$program" --sequential "$@" >"$out" || true
+        else
+            say "$program on $n ranks"
+            "$dir/dsmrun/dsmrun" -n "$n" --transport tcp "$dir/examples/$program" "$@" >"$out" ||
+                true
+        fi
+        grep -v '^result ' "$out" || true
+        line=$(grep '^result ' "$out" || true)
+        if [ -z "$line" ]; then
+            table+=("$program|-|$n|-|-|-|-|no")
+            all_verified=no
+            continue
+        fi
+        if [ "$n" = sequential ]; then
+            baseline=$(field seconds "$line") checksum=$(field checksum "$line")
+        fi
+        verified=$(field verified "$line")
+        [ "$(field checksum "$line")" = "$checksum" ] || verified=no
+        [ "$verified" = yes ] || all_verified=no
+        speedup=$(awk -v a="${baseline:-0}" -v b="$(field seconds "$line")" \
+            'BEGIN { printf("%.2f", b > 0 ? a / b : 0) }')
+        table+=("$program|$(field input "$line")|$n|$(field seconds "$line")|$speedup|$(
+            field faults "$line")|$(awk -v b="$(field bytes "$line")" \
+            'BEGIN { printf "%.1f", b / 1e6 }')|$verified")
+    done
+}
+
+command_run() {
+    prepare run
+    say "building in $build_root/run"
+    build run || die "the build failed"
+    measure pagerank
+    measure lu -n 2048 -b 64
+    say "time in seconds; speed-up over the sequential program; faults and MB over all ranks"
+    {
+        echo "program|input|ranks|time|speed-up|faults|MB moved|verified"
+        printf '%s\n' "${table[@]}"
+    } | awk -F'|' '{ printf "%-9s %-22s %10s %9s %9s %9s %9s  %s\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
+    [ "$all_verified" = yes ] || die "not every result was verified"
+}
+
+"command_$command"

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * home.c - the home serves requests: decides, updates the directory, tells owner and sharers, and
+ * waits for nobody.
+ *
+ * Requests for a unit are served in the order of their arrival; each gets the unit's next number.
+ * What it sends carries the number of the last grant that it made to the destination, because that
+ * grant may still be on its way there (holder.c waits for it, and for nothing else).
+ */
+#include "core/state.h"
+
+struct ask {
+    dsm_page_t unit;
+    dsm_rank_t asker;
+    uint8_t access, flags;
+    uint32_t request;
+    dsm_rank_t offered_by; /* access OWN */
+};
+
+static uint8_t async_flag(const struct ask *ask)
+{
+    return ask->flags & DSM_MSG_F_ASYNC;
+}
+
+static void refuse(struct dsm_step *s, const struct ask *ask, dsm_rank_t gone)
+{
+    struct dsm_message *m =
+        dsm_emit_send(s, ask->asker, dsm_answer_lane(ask->flags), DSM_MSG_REFUSE, ask->unit);
+
+    m->access = ask->access;
+    m->flags = async_flag(ask);
+    m->request = ask->request;
+    m->peer = gone;
+}
+
+/* A grant without bytes by the home itself: F_ZERO or F_NO_BYTES. */
+static void grant(struct dsm_step *s, const struct ask *ask, dsm_txn_t txn, uint32_t acks,
+                  uint8_t how)
+{
+    struct dsm_message *m =
+        dsm_emit_send(s, ask->asker, dsm_answer_lane(ask->flags), DSM_MSG_GRANT, ask->unit);
+
+    m->access = ask->access;
+    m->flags = (uint8_t)(async_flag(ask) | how);
+    m->request = ask->request;
+    m->txn = txn;
+    m->acks = acks;
+}
+
+static void forward(struct dsm_step *s, const struct ask *ask, const struct dsm_dir *dir,
+                    uint32_t acks, uint8_t how)
+{
+    struct dsm_message *m =
+        dsm_emit_send(s, dir->owner, DSM_LANE_REQUEST, DSM_MSG_FORWARD, ask->unit);
+
+    m->access = ask->access;
+    m->flags = (uint8_t)(async_flag(ask) | how);
+    m->request = ask->request;
+    m->peer = ask->asker;
+    m->txn = dir->txn;
+    m->prior = dir->owner_txn;
+    m->acks = acks;
+}
+
+/* Tells every sharer but the asker; returns how many acknowledgements the asker will get. */
+static uint32_t invalidate_sharers(struct dsm_step *s, const struct ask *ask,
+                                   const struct dsm_dir *dir)
+{
+    const struct dsm_sharer *sharers = dsm_directory_sharers(s->core, dir);
+    uint32_t acks = 0, i;
+
+    for (i = 0; i < dir->n_sharers; i++) {
+        struct dsm_message *m;
+
+        if (sharers[i].rank == ask->asker || dsm_is_dead(s->core, sharers[i].rank))
+            continue;
+        m = dsm_emit_send(s, sharers[i].rank, DSM_LANE_REQUEST, DSM_MSG_INVALIDATE, ask->unit);
+        m->flags = async_flag(ask);
+        m->request = ask->request;
+        m->peer = ask->asker;
+        m->txn = dir->txn;
+        m->prior = sharers[i].txn;
+        acks++;
+    }
+    return acks;
+}
+
+static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
+{
+    dir->txn++;
+    if (dir->owner == DSM_RANK_NONE)
+        grant(s, ask, dir->txn, 0, DSM_MSG_F_ZERO);
+    else
+        forward(s, ask, dir, 0, 0);
+    dsm_directory_add_sharer(s->core, dir, ask->asker, dir->txn);
+}
+
+static void become_owner(const struct ask *ask, struct dsm_dir *dir)
+{
+    dir->owner = ask->asker;
+    dir->owner_txn = dir->txn;
+}
+
+static void serve_write(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
+{
+    /* The copy that the asker had when it asked counts only if it was not invalidated meanwhile:
+     * then the asker is still a sharer here. */
+    bool has_copy =
+        (ask->flags & DSM_MSG_F_HAS_COPY) && (dsm_directory_has_sharer(s->core, dir, ask->asker) ||
+                                              dsm_planted(DSM_PLANT_HONOUR_ANY_COPY));
+    uint32_t acks;
+
+    dir->txn++;
+    acks = invalidate_sharers(s, ask, dir);
+    if (dir->owner == ask->asker)
+        grant(s, ask, dir->txn, acks, DSM_MSG_F_NO_BYTES);
+    else if (dir->owner == DSM_RANK_NONE)
+        grant(s, ask, dir->txn, acks, has_copy ? DSM_MSG_F_NO_BYTES : DSM_MSG_F_ZERO);
+    else
+        forward(s, ask, dir, acks, has_copy ? DSM_MSG_F_NO_BYTES : 0);
+    dsm_directory_clear_sharers(s->core, dir);
+    become_owner(ask, dir);
+}
+
+/* The asker takes over a unit that its owner has no room for; sharers stay. */
+static void serve_own(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
+{
+    bool has_copy =
+        (ask->flags & DSM_MSG_F_HAS_COPY) && dsm_directory_has_sharer(s->core, dir, ask->asker);
+
+    dir->txn++;
+    forward(s, ask, dir, 0, has_copy ? DSM_MSG_F_NO_BYTES : 0);
+    dsm_directory_remove_sharer(s->core, dir, ask->asker);
+    become_owner(ask, dir);
+}
+
+/* An owner asks for nothing but an upgrade of the copy it keeps. */
+static bool asks_for_its_own(const struct dsm_dir *dir, const struct ask *ask)
+{
+    return dir->owner == ask->asker && ask->access != DSM_ACCESS_OWN &&
+           !(ask->access == DSM_ACCESS_WRITE && (ask->flags & DSM_MSG_F_HAS_COPY));
+}
+
+static void serve(struct dsm_step *s, const struct ask *ask)
+{
+    struct dsm_dir *dir = dsm_directory_get(s->core, ask->unit);
+
+    if (asks_for_its_own(dir, ask)) {
+        /* The grant that made it the owner was lost with a rank, and the content with it. The asker
+         * may know of that loss before the home does. */
+        if (s->core->n_dead > 0)
+            dir->owner = s->core->lost_rank;
+        refuse(s, ask, s->core->knows_of_loss ? s->core->lost_rank : DSM_RANK_NONE);
+        return;
+    }
+    if (dir->owner != DSM_RANK_NONE && dsm_is_dead(s->core, dir->owner)) {
+        refuse(s, ask, dir->owner);
+        return;
+    }
+    switch ((enum dsm_message_access)ask->access) {
+    case DSM_ACCESS_READ:
+        serve_read(s, ask, dir);
+        return;
+    case DSM_ACCESS_WRITE:
+        serve_write(s, ask, dir);
+        return;
+    case DSM_ACCESS_OWN:
+        /* Meanwhile somebody else may have written it: that one has room for it. */
+        if (dir->owner != ask->offered_by || dir->owner == ask->asker)
+            refuse(s, ask, DSM_RANK_NONE);
+        else
+            serve_own(s, ask, dir);
+        return;
+    case DSM_ACCESS_NONE:
+        break;
+    }
+    assert(false);
+}
+
+int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m)
+{
+    struct dsm_core *core = s->core;
+    struct dsm_unit unit;
+    struct ask ask = {.unit = m->object,
+                      .asker = m->from,
+                      .access = m->access,
+                      .flags = m->flags,
+                      .request = m->request,
+                      .offered_by = m->peer};
+    uint32_t i;
+
+    if (m->object >= core->config.n_pages || m->count == 0 || m->count > DSM_RUN_MAX_UNITS ||
+        m->access == DSM_ACCESS_NONE || m->access > DSM_ACCESS_OWN || m->request == 0)
+        return DSM_E_PROTO;
+    if (m->access == DSM_ACCESS_OWN && m->peer >= core->config.n_ranks)
+        return DSM_E_PROTO;
+    unit = dsm_placement_unit(core->config.placement, m->object);
+    if ((uint64_t)unit.n_pages * m->count > core->config.n_pages - m->object)
+        return DSM_E_PROTO;
+    for (i = 0; i < m->count; i++) {
+        struct dsm_unit here;
+
+        ask.unit = m->object + (uint64_t)i * unit.n_pages;
+        here = dsm_placement_unit(core->config.placement, ask.unit);
+        /* Units that this rank does not know so were freed under the asker: its program's fault,
+         * not its runtime's. */
+        if (here.first != ask.unit || here.n_pages != unit.n_pages ||
+            here.home != core->config.self || dsm_drop_covers(core, ask.unit))
+            refuse(s, &ask, DSM_RANK_NONE);
+        else
+            serve(s, &ask);
+    }
+    return 0;
+}

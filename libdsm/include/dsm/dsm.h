@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * dsm.h - the public interface of libdsm.
+ *
+ * A job is a set of processes, its ranks, that share one address range, the region. Every rank maps
+ * the region at the same address, so a pointer into it means the same everywhere, and uses it with
+ * plain loads and stores. Memory reads as zero until it is first written.
+ *
+ * Memory model: between ranks, sequential consistency, for every program, with or without data
+ * races. Threads of one rank share its processor's memory and see each other's accesses as on any
+ * x86-64 machine (total store order): use atomics or locks between them, as in every threaded
+ * program.
+ *
+ * Threads: every call may be made by any thread of a rank at any time between dsm_init and
+ *   dsm_finalize, and by several threads at once, unless its comment says otherwise. No call may be
+ *   made from a signal handler; loads and stores to the region may.
+ * Units: sizes are bytes, times are nanoseconds unless the name says otherwise.
+ * Ownership: the caller keeps what it passes in; nothing returned needs to be freed unless the
+ *   comment says so. Memory inside the region belongs to the job, not to a rank.
+ * Errors: calls return 0 or a negative DSM_E code. On failure output arguments are unchanged.
+ * Failed accesses: a load or store whose page cannot be had (its owner died, or it did not come in
+ *   DSM_FAULT_TIMEOUT seconds) prints one message and raises SIGBUS in the thread that made it.
+ */
+#ifndef DSM_DSM_H
+#define DSM_DSM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define DSM_VERSION_MAJOR 0
+#define DSM_VERSION_MINOR 1
+#define DSM_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define DSM_API __attribute__((visibility("default")))
+#else
+#define DSM_API
+#endif
+
+/* The one list of errors: name, number, text. */
+#define DSM_ERROR_MAP(XX)                                                                          \
+    XX(INVAL, 1, "invalid argument")                                                               \
+    XX(NOMEM, 2, "out of memory")                                                                  \
+    XX(NOSPACE, 3, "the region has no room left")                                                  \
+    XX(RANGE, 4, "address or length outside the region")                                           \
+    XX(STATE, 5, "not initialised, or already closed")                                             \
+    XX(BUSY, 6, "in use")                                                                          \
+    XX(TIMEOUT, 7, "timed out")                                                                    \
+    XX(PEER, 8, "a peer rank is gone")                                                             \
+    XX(CONNECT, 9, "cannot connect")                                                               \
+    XX(AUTH, 10, "wrong job token")                                                                \
+    XX(MISMATCH, 11, "ranks differ")                                                               \
+    XX(PROTO, 12, "malformed or unexpected message")                                               \
+    XX(UNSUPPORTED, 13, "not supported here")                                                      \
+    XX(SYSTEM, 14, "a system call failed")                                                         \
+    XX(LIMIT, 15, "a limit was reached")                                                           \
+    XX(NOTHELD, 16, "lock not held by this rank")                                                  \
+    XX(DEADLOCK, 17, "would wait for itself")
+
+enum {
+#define XX(name, number, text) DSM_E_##name = -(number),
+    DSM_ERROR_MAP(XX)
+#undef XX
+};
+
+/* Version of the library that is running, "major.minor.patch". */
+DSM_API const char *dsm_version(void);
+/* Text for a DSM_E code; never NULL. */
+DSM_API const char *dsm_strerror(int error);
+/* Name for a DSM_E code, e.g. "DSM_E_INVAL"; never NULL. */
+DSM_API const char *dsm_errname(int error);
+
+/* ---- start and end ------------------------------------------------------------------------- */
+
+/* Values of 0, NULL or -1 mean: take the environment variable, then the default. */
+struct dsm_config {
+    size_t struct_size;        /* set by dsm_config_init */
+    const char *daemon;        /* DSM_DAEMON: host:port of dsmd; none: a job of one rank */
+    const char *token;         /* DSM_TOKEN: 32 hex digits naming and guarding the job */
+    int64_t rank;              /* DSM_RANK: -1 lets dsmd number the ranks */
+    uint32_t n_ranks;          /* DSM_NRANKS: ranks in the job */
+    uint64_t region_bytes;     /* DSM_REGION_SIZE: default 64 GiB, up to 16 TiB */
+    uint64_t base;             /* DSM_BASE: where the region starts; default: agreed by the ranks */
+    uint64_t mem_max_bytes;    /* DSM_MEM_MAX: frames this rank may hold */
+    const char *trap;          /* DSM_TRAP: auto, sigbus, uffd or segv */
+    const char *transport;     /* DSM_TRANSPORT: auto or tcp */
+    int64_t spin_us;           /* DSM_SPIN_US: how long a waiting thread polls; -1 adaptive */
+    double fault_timeout_s;    /* DSM_FAULT_TIMEOUT: default 60 */
+    double join_timeout_s;     /* DSM_JOIN_TIMEOUT: default 60 */
+};
+
+DSM_API void dsm_config_init(struct dsm_config *config);
+
+/*
+ * Joins the job and maps the region; returns when every rank has. config may be NULL.
+ * Once per process. Prints one line on stderr on failure.
+ * Errors: INVAL, STATE, AUTH, MISMATCH, CONNECT, TIMEOUT, NOMEM, RANGE, SYSTEM, UNSUPPORTED.
+ */
+DSM_API int dsm_init(const struct dsm_config *config);
+
+/*
+ * Leaves the job: collective, waits until every rank has called it, serving pages meanwhile.
+ * The region is unmapped afterwards. Errors: STATE, PEER.
+ */
+DSM_API int dsm_finalize(void);
+
+/* Ends the whole job now: every rank exits with status. Does not return. */
+DSM_API void dsm_abort(int status) __attribute__((noreturn));
+
+DSM_API uint32_t dsm_rank(void); /* this process, 0..dsm_size()-1; 0 before dsm_init */
+DSM_API uint32_t dsm_size(void); /* ranks in the job; 1 before dsm_init */
+DSM_API void *dsm_base(void);    /* first address of the region; NULL before dsm_init */
+DSM_API uint64_t dsm_region_bytes(void);
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+enum dsm_placement {
+    DSM_PLACE_BLOCK,       /* one contiguous block of units per rank (default) */
+    DSM_PLACE_CYCLIC,      /* blocks of block_bytes dealt round-robin from rank `rank` */
+    DSM_PLACE_RANK,        /* everything at rank `rank` */
+    DSM_PLACE_FIRST_TOUCH, /* directory dealt cyclically; the first writer becomes the owner */
+};
+
+struct dsm_alloc_options {
+    size_t struct_size;  /* set by dsm_alloc_options_init */
+    enum dsm_placement placement;
+    uint32_t rank;       /* see the placements */
+    uint64_t block_bytes; /* CYCLIC: multiple of unit_bytes; 0: one unit */
+    uint64_t unit_bytes; /* coherence unit: a power of two, 4 KiB to 2 MiB; 0: 4 KiB */
+    const char *name;    /* for reports; copied, 31 bytes kept; may be NULL */
+};
+
+DSM_API void dsm_alloc_options_init(struct dsm_alloc_options *options);
+
+/*
+ * Collective allocation: every rank calls it with the same arguments, in the same order, one thread
+ * each; all get the same address, aligned to the unit. Zeroed. options may be NULL.
+ * Errors: INVAL, NOSPACE, MISMATCH (ranks passed different arguments), STATE, PEER.
+ */
+DSM_API int dsm_alloc(size_t size, const struct dsm_alloc_options *options, void **addr_out);
+
+/*
+ * Allocation by one rank, at any time; the pointer is valid on every rank. NULL when there is no
+ * room, with errno ENOMEM. Alignment 16; from 4 KiB on page-aligned. dsm_malloc'ed memory that was
+ * used before is not zero, as with malloc. Small blocks of different ranks never share a page.
+ */
+DSM_API void *dsm_malloc(size_t size);
+DSM_API void *dsm_calloc(size_t count, size_t size);
+DSM_API void *dsm_realloc(void *ptr, size_t size);
+DSM_API void *dsm_aligned_alloc(size_t alignment, size_t size); /* a power of two up to 2 MiB */
+
+/*
+ * Frees what dsm_alloc, dsm_malloc and friends gave; any one rank calls it, once. Large blocks:
+ * every copy on every rank is dropped and the memory given back. NULL is ignored.
+ * Errors: INVAL (not the start of a live block: printed as well), STATE.
+ */
+DSM_API int dsm_free(void *ptr);
+
+enum dsm_access { DSM_READ = 1, DSM_WRITE = 2 };
+
+/*
+ * Fetches a range ahead without waiting; a hint, never an error for a range inside the region.
+ * Errors: INVAL, RANGE, STATE.
+ */
+DSM_API int dsm_prefetch(const void *addr, size_t len, enum dsm_access access);
+
+enum dsm_page_state { DSM_STATE_NONE, DSM_STATE_READ, DSM_STATE_WRITE };
+
+struct dsm_where {
+    uint64_t unit_addr;  /* first address of the coherence unit */
+    uint64_t unit_bytes;
+    enum dsm_page_state state; /* what this rank may do without a fault */
+    bool is_owner;       /* this rank's copy is the content */
+    bool is_zero;        /* never written, as far as this rank knows */
+    uint32_t home;       /* rank that keeps the directory entry */
+    uint32_t owner;      /* by the directory when this rank is the home, else the last one known
+                            here; UINT32_MAX when unknown or never written */
+    uint64_t alloc_addr; /* allocation: first address, bytes, name; 0 when none is known here */
+    uint64_t alloc_bytes;
+    char alloc_name[32];
+};
+
+/* What this rank knows about an address. Errors: INVAL, RANGE, STATE. */
+DSM_API int dsm_where(const void *addr, struct dsm_where *where_out);
+
+/* ---- synchronisation ----------------------------------------------------------------------- */
+
+/*
+ * Mutual exclusion between all threads of all ranks. Any address inside the region names a lock;
+ * the memory there is not touched. Queued, first come first served between ranks; kept at the rank
+ * that held it last, where taking it again costs no message. Not recursive.
+ * dsm_lock: RANGE, STATE, PEER, DEADLOCK (this thread holds it).
+ * dsm_unlock: RANGE, STATE, NOTHELD.
+ */
+DSM_API int dsm_lock(const void *addr);
+DSM_API int dsm_unlock(const void *addr);
+
+/*
+ * Every rank calls it (one thread each) and returns when all have. Errors: STATE, BUSY (another
+ * thread of this rank is in it), PEER (a rank died or left; printed with both names).
+ */
+DSM_API int dsm_barrier(void);
+/* The same for the n_ranks different ranks listed, all passing the same list. Also INVAL. */
+DSM_API int dsm_barrier_group(const uint32_t *ranks, uint32_t n_ranks);
+
+enum dsm_type { DSM_INT32, DSM_INT64, DSM_UINT32, DSM_UINT64, DSM_FLOAT, DSM_DOUBLE };
+enum dsm_op { DSM_SUM, DSM_MIN, DSM_MAX, DSM_PROD, DSM_BAND, DSM_BOR, DSM_BXOR };
+
+/*
+ * Collectives over all ranks on private or shared memory, one thread each, same arguments.
+ * The result of a reduction is bitwise the same on every rank. Errors: INVAL, STATE, BUSY, PEER.
+ */
+DSM_API int dsm_bcast(void *buf, size_t len, uint32_t root);
+DSM_API int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op);
+
+/* Atomic on plain shared memory, naturally aligned; sequentially consistent; mix with loads and
+ * stores. They take the page read-write and use the processor's locked instruction. */
+static inline uint32_t dsm_fetch_add_u32(volatile uint32_t *p, uint32_t v)
+{
+    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t dsm_fetch_add_u64(volatile uint64_t *p, uint64_t v)
+{
+    return __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);
+}
+static inline uint64_t dsm_exchange_u64(volatile uint64_t *p, uint64_t v)
+{
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+static inline uint32_t dsm_exchange_u32(volatile uint32_t *p, uint32_t v)
+{
+    return __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);
+}
+/* True when *p was *expected and is now desired; else *expected becomes what was there. */
+static inline bool dsm_compare_swap_u32(volatile uint32_t *p, uint32_t *expected, uint32_t desired)
+{
+    return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+static inline bool dsm_compare_swap_u64(volatile uint64_t *p, uint64_t *expected, uint64_t desired)
+{
+    return __atomic_compare_exchange_n(p, expected, desired, false, __ATOMIC_SEQ_CST,
+                                       __ATOMIC_SEQ_CST);
+}
+
+/* ---- seeing inside ------------------------------------------------------------------------- */
+
+/* What was chosen, e.g. "sigbus" and "tcp"; NULL before dsm_init. */
+DSM_API const char *dsm_trap_name(void);
+DSM_API const char *dsm_transport_name(void);
+
+#define DSM_HIST_BUCKETS 32 /* bucket i counts times in [2^i, 2^(i+1)) ns; the last is open */
+
+struct dsm_histogram {
+    uint64_t count;
+    uint64_t total_ns;
+    uint64_t max_ns;
+    uint64_t bucket[DSM_HIST_BUCKETS];
+};
+
+struct dsm_stats {
+    size_t struct_size;        /* set by the caller: sizeof(struct dsm_stats) */
+    uint64_t faults_read;      /* traps taken for a page not here */
+    uint64_t faults_write;
+    uint64_t faults_upgrade;   /* here for reading, wanted for writing */
+    uint64_t faults_local;     /* of all these: finished without a message */
+    uint64_t fetched_zero;     /* grants of never-written pages, no bytes */
+    uint64_t fetched_bytes;    /* page bytes received */
+    uint64_t served_bytes;     /* page bytes sent */
+    uint64_t invalidations;    /* copies this rank lost to a writer */
+    uint64_t downgrades;       /* pages this rank stopped writing because of a reader */
+    uint64_t messages_sent;
+    uint64_t messages_received;
+    uint64_t prefetch_asked;   /* units */
+    uint64_t evicted_zero, evicted_shared, evicted_owned; /* units, by the memory limit */
+    uint64_t frames_bytes;     /* bytes of frames held now */
+    uint64_t frames_peak_bytes;
+    uint64_t lock_acquires, lock_retakes; /* retakes: of these, found cached here */
+    uint64_t barriers;
+    struct dsm_histogram fault_latency;
+    struct dsm_histogram lock_wait;
+    struct dsm_histogram barrier_wait;
+};
+
+/* Counters of this rank since dsm_init. Errors: INVAL, STATE. */
+DSM_API int dsm_stats_get(struct dsm_stats *stats_out);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * net.h - the contract of the transports (tcp, rdma, and loop and faulty for tests).
+ *
+ * A transport moves frames between the ranks of one job: a 64-byte header and, where the header
+ * says so, bytes. It knows nothing of pages; it reads len from the header (DSM_NET_LEN_AT) and
+ * leaves the rest opaque. Order: first in, first out per (source, destination, lane), nothing else.
+ *
+ * Reading. Each connection is read by one thread at a time. The service thread's uv loop reads the
+ * request lanes whenever they are readable and nobody has claimed them. A thread that waits calls
+ * claim (the service thread is disarmed, so that it is not woken for what the waiter reads anyway),
+ * then poll as often as it likes, which reads both lanes of all peers, then release (armed again:
+ * nothing that arrived meanwhile is forgotten). Only one thread may hold the claim; the caller
+ * arranges that. The reply lanes are read only under a claim, and once
+ * more when the peer has ended.
+ *
+ * Memory: headers are copied by send. Payload given to send stays the caller's and must not change
+ * until on_sent(cookie). Where received payload goes is decided by on_header, after the header is
+ * known and before a byte is read.
+ *
+ * Threads: send, flush, poll, claim, release, kick: any thread, also in a signal handler: no
+ * allocation (after a peer's first frame), no stdio, no lock that can be held while user code runs
+ * (internal locks are taken with signals blocked or from the signal handler, and held briefly).
+ * The rest: the thread that opened it, before the loop runs, or the loop's thread.
+ */
+#ifndef DSM_NET_NET_H
+#define DSM_NET_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <uv.h>
+
+#define DSM_NET_HEADER_BYTES 64u
+#define DSM_NET_LEN_AT       56u /* u32 little-endian: payload bytes that follow the header */
+#define DSM_NET_MAX_PAYLOAD  65536u
+
+struct dsm_net;
+
+/* Callbacks run on the thread that reads (poll, or the service loop) or flushes; several threads
+ * may run them at once for different connections. They may call send, not poll. */
+struct dsm_net_handler {
+    void *user;
+    /*
+     * A header has arrived from rank `from`. Sets *dst_out to where its payload goes (NULL: read
+     * and throw away). *token_out is handed back to on_payload. Non-zero return: the peer broke the
+     * protocol; the connection is closed and on_lost called.
+     */
+    int (*on_header)(void *user, uint32_t from, unsigned lane, const uint8_t *header,
+                     void **dst_out, uint64_t *token_out);
+    /* All payload bytes are in place. Not called for len 0, nor for what is thrown away, nor when
+     * the peer is lost before all have come. */
+    void (*on_payload)(void *user, uint32_t from, unsigned lane, const uint8_t *header,
+                       uint64_t token);
+    /* The last byte of a frame given to send has left this process, or never will. Not called from
+     * within send. */
+    void (*on_sent)(void *user, uint64_t cookie);
+    /* The peer is gone, and all that came from it has been handed over: closed, reset, unreachable
+     * or refused; why is one line with the numbers. Called once per peer, as the last callback that
+     * names it and after every cookie given with a send to it; sends to it return DSM_E_PEER from
+     * then on, or from a little earlier. */
+    void (*on_lost)(void *user, uint32_t rank, int error, const char *why);
+    /* End of one batch of reading: a good moment to flush what the callbacks sent. */
+    void (*on_batch_end)(void *user);
+    /* How long the service thread should go on polling after a request, in nanoseconds; 0: sleep.
+     */
+    uint64_t (*service_spin_ns)(void *user);
+};
+
+struct dsm_net_config {
+    uint32_t self; /* UINT32_MAX: not known before set_peers */
+    uint32_t n_ranks;
+    uint32_t epoch;
+    uint8_t token[16];        /* job token: in every hello, compared in constant time */
+    const char *listen_host;  /* address to bind; NULL: 127.0.0.1 */
+    const char *build;        /* version text: must be equal on both ends */
+    uv_loop_t *loop;          /* the service thread's loop */
+    double connect_timeout_s; /* 0: 10 */
+};
+
+struct dsm_net_ops {
+    const char *name;
+    int (*probe)(char *why, size_t why_bytes);
+    int (*open)(const struct dsm_net_config *config, const struct dsm_net_handler *handler,
+                struct dsm_net **net_out);
+    /* The address that peers connect to ("127.0.0.1:40123"), for dsmd to hand out. */
+    int (*address)(struct dsm_net *net, char *out, size_t out_bytes);
+    /* Who we are, and addresses[n_ranks], copied; once. Connections are made lazily, at the first
+     * send; those of peers that come earlier wait. Errors: INVAL. */
+    int (*set_peers)(struct dsm_net *net, uint32_t self, const char *const *addresses);
+    /*
+     * Queues one frame: header (64 bytes, len at DSM_NET_LEN_AT) and its payload. Never blocks.
+     * cookie 0: the payload, at most 4096 bytes, is copied now and there is no on_sent. Any other
+     * cookie is reported through on_sent exactly once, also when the peer is lost and for len 0; a
+     * send that fails reports nothing.
+     * To a peer that is not connected yet: queued, and the loop's thread connects.
+     * Errors: PEER (lost), NOMEM (queue bound reached), INVAL.
+     */
+    int (*send)(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
+                const void *payload, uint64_t cookie);
+    /* Writes what is queued, as far as the sockets take it; the rest goes out when they are
+     * writable again. Runs on_sent, so not with a lock held that on_sent takes. A frame that
+     * another thread is writing just now goes out with that thread. */
+    void (*flush)(struct dsm_net *net);
+    void (*claim)(struct dsm_net *net);
+    void (*release)(struct dsm_net *net);
+    /* Reads what is there on both lanes of all peers. Waits at most timeout_us for something to be
+     * there (0: looks; -1: until something comes or kick). Returns the number of frames handled;
+     * also 0 before the time is up. Under a claim. */
+    int (*poll)(struct dsm_net *net, int64_t timeout_us);
+    /* Makes a poll that waits return; if none does, the next. */
+    void (*kick)(struct dsm_net *net);
+    /* A descriptor that is readable when poll would find something (for epoll by others). */
+    int (*poll_fd)(struct dsm_net *net);
+    /* The peer left the job in good order: its closing connection is not a loss. Any thread, also
+     * from on_header of the farewell. */
+    void (*peer_left)(struct dsm_net *net, uint32_t rank);
+    /* Is the peer connected, or do frames to it wait for a connection? A farewell to any other
+     * would only make one. Any thread. */
+    bool (*is_connected)(struct dsm_net *net, uint32_t rank);
+    /* Waits until what is queued has reached its peers, at most a second; hands back every cookie,
+     * closes every connection and the listener; no callback after it returns, and no other thread
+     * may be using net. On the loop's thread, or after the loop has ended; the memory goes when the
+     * loop has run once more (its handles are closing), as it must before uv_loop_close. */
+    void (*close)(struct dsm_net *net);
+};
+
+extern const struct dsm_net_ops dsm_net_tcp;
+
+/* name: "auto", NULL or "tcp". The place where further transports are listed. */
+int dsm_net_choose(const char *name, const struct dsm_net_ops **ops_out, char *why,
+                   size_t why_bytes);
+
+#endif

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tcp.h - what the files of the tcp transport share.
+ *
+ *   tcp.c          the table; open, close, addresses
+ *   tcp_listen.c   addresses and the listener
+ *   tcp_connect.c  attempts and hellos
+ *   tcp_chore.c    what other threads ask of the loop's thread; deadlines
+ *   tcp_conn.c     a connection's life: up, its end, loss of a peer
+ *   tcp_tx.c       the send queue of a connection
+ *   tcp_rx.c       the receive state of a connection
+ *   tcp_poll.c     who reads when: the epoll sets, claim and release, the service loop
+ *
+ * A connection carries one lane each way: what we send as requests comes in at the peer as
+ * requests, and what comes back on the same socket are the peer's replies. A fault's answer so
+ * travels with the kernel's acknowledgement of the request; on a socket for each lane the kernel
+ * sends those as packets of their own, which made a round trip half as long again. Towards a peer
+ * there are two, named by the lane that we send on: [request] brings replies, [reply] brings
+ * requests.
+ *
+ * Locks. A connection has two: tx.lock guards its send queue and is held for list work alone, never
+ * over a call to the socket nor over a callback; rx.lock says who reads and is held over
+ * the callbacks. Order: rx.lock, then what the callbacks take, then tx.lock.
+ *
+ * End of a connection. Its two halves, reading and writing, are each ended by whoever uses it then,
+ * or by who asks for the end when nobody does. The one that ends the last half closes the socket,
+ * and with the last connection of a peer reports the loss. So no callback about a peer comes after
+ * on_lost, every cookie has been handed back by then, and no thread uses a number of a closed
+ * descriptor.
+ */
+#ifndef DSM_NET_TCP_H
+#define DSM_NET_TCP_H
+
+#include "base/mutex.h"
+#include "net/net.h"
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+/* Connections to a peer, as many as lanes. */
+#define DSM_TCP_LANES 2
+enum { DSM_TCP_REQUEST, DSM_TCP_REPLY };
+/* Frames gathered into one sendmsg. Bounded by IOV_MAX / 2; more brings no speed. */
+#define DSM_TCP_GATHER 64
+/* A queue: refused with DSM_E_NOMEM beyond. 64 Ki frames are 6 MiB of references. */
+#define DSM_TCP_MAX_FRAMES (64u << 10)
+#define DSM_TCP_COPY_BYTES 4096u
+#define DSM_TCP_MAX_COPIES 4096u
+/*
+ * Bytes read beyond what has a known place: the next headers, and with them the beginning of a
+ * payload, which is then copied. With room for a header and a page, a whole grant comes with one
+ * system call, and copying 4 KiB inside the cache costs less than a second call. The second
+ * header's room makes that a short read, which tells that the socket is empty without another call.
+ */
+#define DSM_TCP_STAGE_BYTES (2 * DSM_NET_HEADER_BYTES + 4096u)
+#define DSM_TCP_WHY_BYTES   300
+
+struct dsm_tcp_peer;
+
+/* One frame in a send queue. */
+struct dsm_tcp_frame {
+    uint8_t header[DSM_NET_HEADER_BYTES];
+    const uint8_t *payload;
+    uint64_t cookie;
+    uint32_t len_bytes;
+    bool is_copy; /* payload is ours, from the pool of copies */
+    struct dsm_tcp_frame *next;
+};
+
+/* A chunk of pool memory, mapped when the pool runs dry; given back with the transport. */
+struct dsm_tcp_chunk {
+    struct dsm_tcp_chunk *next;
+    size_t len_bytes;
+};
+
+struct dsm_tcp_copy {
+    struct dsm_tcp_copy *next;
+};
+
+/* What a connection needs once it is up; 6.6 KiB that unconnected peers do not cost. */
+struct dsm_tcp_buffers {
+    struct iovec iov[2 * DSM_TCP_GATHER]; /* the writer's */
+    uint64_t cookies[DSM_TCP_GATHER];     /* the writer's */
+    uint8_t stage[DSM_TCP_STAGE_BYTES];   /* the reader's */
+};
+
+struct dsm_tcp_tx {
+    struct dsm_mutex lock;
+    /* A thread writes: it alone uses the socket and the buffers, and removes from the head. Who
+     * finds it set leaves the frames to it. */
+    bool is_writing;
+    bool is_up;          /* the socket may be written */
+    bool is_failed;      /* a write failed: no more until the reading side finds the end */
+    bool is_ending;      /* nothing is taken any more */
+    bool wants_writable; /* EPOLLOUT is armed; the writer's */
+    int write_errno;
+    struct dsm_tcp_frame *head;
+    struct dsm_tcp_frame **tail;
+    uint32_t head_sent_bytes; /* of the head frame, header included */
+    struct dsm_tcp_frame *free_frames;
+    struct dsm_tcp_copy *free_copies;
+    struct dsm_tcp_chunk *chunks;
+    uint32_t n_frames; /* made, free or not */
+    uint32_t n_copies;
+    uint64_t sent_bytes;
+};
+
+struct dsm_tcp_rx {
+    struct dsm_mutex lock;
+    bool is_up;
+    bool is_ended;
+    uint32_t stage_start;
+    uint32_t stage_end;
+    uint32_t payload_left; /* bytes of the current frame's payload still to come; 0: at a header */
+    uint8_t *dst;          /* where the next of them goes; NULL: nowhere */
+    uint64_t token;
+    uint64_t received_bytes;
+    uint8_t header[DSM_NET_HEADER_BYTES];
+};
+
+struct dsm_tcp_conn {
+    struct dsm_net *net;
+    struct dsm_tcp_peer *peer;
+    unsigned tx_lane; /* its place in peer->conns */
+    unsigned rx_lane; /* the other one */
+    int fd;           /* -1 before; set before the halves are up, closed when both have ended */
+    atomic_bool is_ending;
+    atomic_int halves_left;
+    /* The list of connections to flush. */
+    atomic_bool is_dirty;
+    struct dsm_tcp_conn *next_dirty;
+    struct dsm_tcp_buffers *buffers; /* set before the halves are up */
+    struct dsm_tcp_tx tx;
+    struct dsm_tcp_rx rx;
+};
+
+/*
+ * How far the connection to a peer is. Only the loop's thread changes it.
+ *
+ *   NONE ---> CONNECTING ---> UP
+ *    |  ^       |   ^          ^
+ *    |  |       v   |          |
+ *    |  |      YIELDED         |
+ *    v  |       v              |
+ *   ACCEPTING -----------------+
+ */
+enum dsm_tcp_link_state {
+    DSM_TCP_NONE,
+    DSM_TCP_CONNECTING, /* our attempt runs */
+    DSM_TCP_YIELDED,    /* ours was refused because the peer's runs and counts */
+    DSM_TCP_ACCEPTING,  /* the peer's attempt has one connection */
+    DSM_TCP_UP,
+};
+
+/* What other threads ask of the loop's thread, a set of bits. */
+enum {
+    DSM_TCP_CHORE_CONNECT = 1 << 0,
+    DSM_TCP_CHORE_HALF_ENDED = 1 << 1, /* the peer's replies ended before its requests */
+};
+
+struct dsm_tcp_link;
+
+struct dsm_tcp_peer {
+    uint32_t rank;
+    /* The loop's thread alone: */
+    enum dsm_tcp_link_state state;
+    bool has_address;
+    struct sockaddr_storage address;
+    socklen_t address_len;
+    uint64_t attempt;
+    bool is_ours;              /* the attempt */
+    uint64_t deadline_ns;      /* of the attempt; CONNECTING, YIELDED, ACCEPTING */
+    uint64_t half_ended_at_ns; /* 0: both connections live or both ended */
+    struct dsm_tcp_link *links[DSM_TCP_LANES];
+
+    bool is_watched; /* in the list of peers with a deadline */
+    struct dsm_tcp_peer *next_watched;
+
+    atomic_bool is_wanted; /* somebody sent to it */
+    atomic_uint chores;
+    struct dsm_tcp_peer *next_chore;
+    atomic_bool has_left;
+    atomic_bool is_losing; /* taken by the one that says why */
+    atomic_int conns_left;
+    bool is_quiet; /* the end is no loss */
+    int error;
+    char why[DSM_TCP_WHY_BYTES];
+    struct dsm_tcp_conn conns[DSM_TCP_LANES];
+};
+
+struct dsm_net {
+    struct dsm_net_handler handler;
+    uint32_t self;
+    uint32_t n_ranks;
+    uint32_t epoch;
+    uint8_t token[16];
+    char *build;
+    uint64_t connect_timeout_ns;
+    uv_loop_t *loop;
+    struct dsm_tcp_peer *peers; /* n_ranks */
+    uint8_t *scrap;             /* DSM_NET_MAX_PAYLOAD bytes that nobody reads */
+    char address[96];
+    int listen_fd;
+
+    /* Reading (tcp_poll.c). */
+    int service_fd; /* epoll: requests readable; any connection writable again */
+    int gate_fd;    /* epoll over service_fd alone: what the loop watches */
+    int poll_fd;    /* epoll: both lanes of all peers, and the kick */
+    int kick_fd;
+    atomic_bool is_claimed;
+    struct dsm_tcp_conn *hint; /* answered last; the claim holder's */
+    uint32_t hint_hits;
+
+    _Atomic(struct dsm_tcp_conn *) dirty;
+    _Atomic(struct dsm_tcp_peer *) chores;
+
+    uv_poll_t gate_watch;
+    uv_poll_t listen_watch;
+    uv_async_t chore_async;
+    uv_timer_t tick;
+    unsigned n_handles; /* not closed yet: the last one frees this */
+    bool is_closing;
+    bool is_ticking;
+    bool is_accept_paused;
+    struct dsm_tcp_link *links; /* sockets that are not connections yet, oldest first */
+    struct dsm_tcp_link **links_tail;
+    uint32_t n_strangers; /* of these, accepted and silent so far */
+    struct dsm_tcp_peer *watched;
+    uint64_t n_refused;
+    char last_refusal[DSM_TCP_WHY_BYTES];
+    uint64_t rng;
+};
+
+/* tcp_tx.c */
+int dsm_tcp_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
+                 const void *payload, uint64_t cookie);
+void dsm_tcp_flush(struct dsm_net *net);
+void dsm_tcp_tx_up(struct dsm_tcp_conn *conn);
+/* Writes as much as the socket takes. Signal-handler safe. */
+void dsm_tcp_tx_write(struct dsm_tcp_conn *conn);
+/* Hands back every cookie and ends the half. Once per connection. */
+void dsm_tcp_tx_end(struct dsm_tcp_conn *conn);
+void dsm_tcp_tx_free(struct dsm_tcp_conn *conn);
+
+/* Who reads, and what happens when another thread reads this connection already. */
+enum dsm_tcp_reader {
+    DSM_TCP_LOOK,  /* leaves it to that one */
+    DSM_TCP_WAIT,  /* waits for that one */
+    DSM_TCP_SERVE, /* waits as well; the service thread: stops once a waiting thread has claimed the
+                      reading, which would otherwise look in vain until all is read */
+};
+
+/* tcp_rx.c: reads what is there, within a bound; the number of frames handled. */
+int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader);
+
+/* tcp_conn.c */
+void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct dsm_tcp_peer *peer,
+                       unsigned tx_lane);
+/*
+ * Up in two steps, since the first connection that is read may end both: attach gives each its
+ * descriptor (closed with the halves from here on, also after an error) and a third half, to be
+ * ended after start.
+ */
+int dsm_tcp_conn_attach(struct dsm_tcp_conn *conn, int fd);
+int dsm_tcp_conn_start(struct dsm_tcp_conn *conn);
+void dsm_tcp_conn_end_rx(struct dsm_tcp_conn *conn);
+void dsm_tcp_half_ended(struct dsm_tcp_conn *conn);
+/* The peer closed this connection. */
+void dsm_tcp_conn_eof(struct dsm_tcp_conn *conn, int error_number);
+/* Ends both connections. The first call decides; is_quiet: without on_lost. */
+void dsm_tcp_peer_end(struct dsm_tcp_peer *peer, bool is_quiet, int error, const char *why);
+/* The same, quiet if the peer has left. */
+void dsm_tcp_peer_lose(struct dsm_tcp_peer *peer, int error, const char *why);
+const char *dsm_tcp_lane_name(unsigned lane);
+
+/* tcp_poll.c */
+int dsm_tcp_poll_open(struct dsm_net *net);
+void dsm_tcp_poll_close(struct dsm_net *net);
+int dsm_tcp_poll_add(struct dsm_tcp_conn *conn);
+void dsm_tcp_poll_remove(struct dsm_tcp_conn *conn);
+void dsm_tcp_poll_want_writable(struct dsm_tcp_conn *conn, bool wants);
+void dsm_tcp_claim(struct dsm_net *net);
+void dsm_tcp_release(struct dsm_net *net);
+int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us);
+void dsm_tcp_kick(struct dsm_net *net);
+/* The loop found the gate open: serves requests, and polls on for a while. */
+void dsm_tcp_serve(struct dsm_net *net);
+
+/* tcp_listen.c */
+void dsm_tcp_address_text(const struct sockaddr *address, socklen_t len, char *out,
+                          size_t out_bytes);
+int dsm_tcp_peer_set_address(struct dsm_tcp_peer *peer, const char *text);
+/* Binds; connections wait in the backlog until start. */
+int dsm_tcp_listen(struct dsm_net *net, const char *host);
+int dsm_tcp_listen_start(struct dsm_net *net);
+
+/* tcp_connect.c */
+void dsm_tcp_peer_connect(struct dsm_tcp_peer *peer);
+void dsm_tcp_peer_fail(struct dsm_tcp_peer *peer, int error, const char *why);
+void dsm_tcp_peer_unaccept(struct dsm_tcp_peer *peer);
+void dsm_tcp_link_accept(struct dsm_net *net, int fd, const struct sockaddr *from, socklen_t len);
+void dsm_tcp_links_expire(struct dsm_net *net, uint64_t now_ns);
+void dsm_tcp_links_close(struct dsm_net *net);
+
+/* tcp_chore.c */
+int dsm_tcp_chore_open(struct dsm_net *net);
+/* Any thread, signal-handler safe. */
+void dsm_tcp_chore(struct dsm_tcp_peer *peer, unsigned chore);
+void dsm_tcp_peer_watch(struct dsm_tcp_peer *peer);
+void dsm_tcp_tick_start(struct dsm_net *net);
+
+#endif

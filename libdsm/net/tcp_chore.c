@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* tcp_chore.c - what other threads ask of the loop's thread, and the deadlines it watches. */
+#include "net/tcp.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include <dsm/dsm.h>
+
+#define TICK_MS 50
+/* A reply lane that ended alone is waited for so long: the request lane's end, or farewell, is
+ * somewhere in a buffer. */
+#define HALF_GRACE_NS (1 * DSM_NS_PER_S)
+
+void dsm_tcp_peer_watch(struct dsm_tcp_peer *peer)
+{
+    struct dsm_net *net = peer->conns[0].net;
+    if (!peer->is_watched) {
+        peer->is_watched = true;
+        peer->next_watched = net->watched;
+        net->watched = peer;
+    }
+    dsm_tcp_tick_start(net);
+}
+
+void dsm_tcp_chore(struct dsm_tcp_peer *peer, unsigned chore)
+{
+    struct dsm_net *net = peer->conns[0].net;
+    if (atomic_fetch_or(&peer->chores, chore))
+        return; /* in the list already */
+    peer->next_chore = atomic_load_explicit(&net->chores, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(&net->chores, &peer->next_chore, peer))
+        ;
+    uv_async_send(&net->chore_async);
+}
+
+static void on_chores(uv_async_t *async)
+{
+    struct dsm_net *net = async->data;
+    struct dsm_tcp_peer *peer = atomic_exchange(&net->chores, NULL);
+    while (peer) {
+        struct dsm_tcp_peer *next = peer->next_chore;
+        unsigned chores = atomic_exchange(&peer->chores, 0);
+        if (chores & DSM_TCP_CHORE_CONNECT)
+            dsm_tcp_peer_connect(peer);
+        if (chores & DSM_TCP_CHORE_HALF_ENDED && !peer->half_ended_at_ns) {
+            peer->half_ended_at_ns = dsm_clock_ns();
+            dsm_tcp_peer_watch(peer);
+        }
+        peer = next;
+    }
+}
+
+/* True while the peer has a deadline. */
+static bool peer_tick(struct dsm_tcp_peer *peer, uint64_t now_ns)
+{
+    char why[DSM_TCP_WHY_BYTES];
+    bool is_waiting = false;
+    if (atomic_load(&peer->is_losing) || atomic_load(&peer->conns_left) == 0)
+        return false;
+    switch (peer->state) {
+    case DSM_TCP_CONNECTING:
+    case DSM_TCP_YIELDED:
+        is_waiting = now_ns < peer->deadline_ns;
+        if (!is_waiting) {
+            dsm_format(why, sizeof why, "no connection within %llu ms",
+                       peer->conns[0].net->connect_timeout_ns / DSM_NS_PER_MS);
+            dsm_tcp_peer_fail(peer, DSM_E_TIMEOUT, why);
+        }
+        break;
+    case DSM_TCP_ACCEPTING:
+        is_waiting = now_ns < peer->deadline_ns;
+        if (!is_waiting)
+            dsm_tcp_peer_unaccept(peer);
+        break;
+    case DSM_TCP_NONE:
+    case DSM_TCP_UP:
+        break;
+    }
+    if (peer->half_ended_at_ns && !atomic_load(&peer->has_left)) {
+        if (now_ns < peer->half_ended_at_ns + HALF_GRACE_NS)
+            return true;
+        dsm_format(why, sizeof why,
+                   "the reply lane ended, the request lane did not follow in %llu ms",
+                   HALF_GRACE_NS / DSM_NS_PER_MS);
+        dsm_tcp_peer_fail(peer, DSM_E_PEER, why);
+    }
+    return is_waiting;
+}
+
+static void on_tick(uv_timer_t *timer)
+{
+    struct dsm_net *net = timer->data;
+    uint64_t now_ns = dsm_clock_ns();
+    if (net->is_accept_paused)
+        (void)dsm_tcp_listen_start(net);
+    dsm_tcp_links_expire(net, now_ns);
+    struct dsm_tcp_peer *peer = net->watched;
+    net->watched = NULL;
+    while (peer) {
+        struct dsm_tcp_peer *next = peer->next_watched;
+        peer->is_watched = false;
+        if (peer_tick(peer, now_ns))
+            dsm_tcp_peer_watch(peer);
+        peer = next;
+    }
+    if (!net->links && !net->watched) {
+        net->is_ticking = false;
+        uv_timer_stop(&net->tick);
+    }
+}
+
+void dsm_tcp_tick_start(struct dsm_net *net)
+{
+    if (net->is_ticking)
+        return;
+    net->is_ticking = true;
+    uv_timer_start(&net->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+int dsm_tcp_chore_open(struct dsm_net *net)
+{
+    net->chore_async.data = net;
+    net->tick.data = net;
+    if (uv_timer_init(net->loop, &net->tick))
+        return DSM_E_SYSTEM;
+    net->n_handles++;
+    if (uv_async_init(net->loop, &net->chore_async, on_chores))
+        return DSM_E_SYSTEM;
+    net->n_handles++;
+    return 0;
+}

@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * tcp_rx.c - the receive state of a connection: headers to the stage, payload to where on_header
+ * says. One system call takes the rest of a payload and what follows it. All of it runs in signal
+ * handlers.
+ */
+#include "net/tcp.h"
+#include "net/sys.h"
+#include "base/bytes.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include <stdio.h>
+
+/* One connection is read for at most so long before the others get their turn. */
+#define MAX_BYTES_AT_ONCE (512u << 10)
+
+/* How reading a connection went. */
+struct outcome {
+    int n_frames;
+    bool is_eof; /* or a read failed: error_number */
+    int error_number;
+    bool is_malformed;
+    uint32_t len_bytes; /* the length that is too large; 0: on_header refused */
+};
+
+/* Payload bytes have arrived in their place. */
+static void payload_arrived(struct dsm_tcp_conn *conn, uint32_t bytes)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    const struct dsm_net_handler *handler = &conn->net->handler;
+    rx->payload_left -= bytes;
+    if (!rx->dst)
+        return;
+    rx->dst += bytes;
+    if (rx->payload_left == 0)
+        handler->on_payload(handler->user, conn->peer->rank, conn->rx_lane, rx->header, rx->token);
+}
+
+/* Header in the stage. False: the peer broke the protocol. */
+static bool take_header(struct dsm_tcp_conn *conn, struct outcome *outcome)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    const struct dsm_net_handler *handler = &conn->net->handler;
+    memcpy(rx->header, conn->buffers->stage + rx->stage_start, sizeof rx->header);
+    rx->stage_start += DSM_NET_HEADER_BYTES;
+    uint32_t len_bytes = dsm_get_u32(rx->header + DSM_NET_LEN_AT);
+    void *dst = NULL;
+    rx->token = 0;
+    if (len_bytes > DSM_NET_MAX_PAYLOAD) {
+        outcome->is_malformed = true;
+        outcome->len_bytes = len_bytes;
+        return false;
+    }
+    if (handler->on_header(handler->user, conn->peer->rank, conn->rx_lane, rx->header, &dst,
+                           &rx->token)) {
+        outcome->is_malformed = true;
+        return false;
+    }
+    outcome->n_frames++;
+    rx->dst = dst;
+    rx->payload_left = len_bytes;
+    return true;
+}
+
+/* Everything in the stage but the beginning of a header. */
+static bool take_stage(struct dsm_tcp_conn *conn, struct outcome *outcome)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    for (;;) {
+        uint32_t staged = rx->stage_end - rx->stage_start;
+        if (rx->payload_left) {
+            uint32_t part = staged < rx->payload_left ? staged : rx->payload_left;
+            if (part == 0)
+                return true;
+            if (rx->dst)
+                memcpy(rx->dst, conn->buffers->stage + rx->stage_start, part);
+            rx->stage_start += part;
+            payload_arrived(conn, part);
+        } else if (staged < DSM_NET_HEADER_BYTES) {
+            return true;
+        } else if (!take_header(conn, outcome)) {
+            return false;
+        }
+    }
+}
+
+static size_t receive_into(struct dsm_tcp_conn *conn, struct iovec iov[2], size_t *asked_out)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    uint8_t *stage = conn->buffers->stage;
+    size_t n = 0;
+    *asked_out = 0;
+    if (rx->payload_left) {
+        iov[n++] = (struct iovec){rx->dst ? rx->dst : conn->net->scrap, rx->payload_left};
+        *asked_out += rx->payload_left;
+    }
+    if (rx->stage_start) { /* less than a header is left */
+        memmove(stage, stage + rx->stage_start, rx->stage_end - rx->stage_start);
+        rx->stage_end -= rx->stage_start;
+        rx->stage_start = 0;
+    }
+    iov[n++] = (struct iovec){stage + rx->stage_end, DSM_TCP_STAGE_BYTES - rx->stage_end};
+    *asked_out += DSM_TCP_STAGE_BYTES - rx->stage_end;
+    return n;
+}
+
+static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
+                        struct outcome *outcome)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    for (size_t total = 0; total < MAX_BYTES_AT_ONCE;) {
+        struct iovec iov[2];
+        size_t asked;
+        size_t n_iov = receive_into(conn, iov, &asked);
+        long got = dsm_sys_recvv(conn->fd, iov, n_iov);
+        if (got == -EAGAIN || got == -EINTR)
+            return;
+        if (got <= 0) {
+            outcome->is_eof = true;
+            outcome->error_number = (int)-got;
+            return;
+        }
+        rx->received_bytes += (size_t)got;
+        total += (size_t)got;
+        uint32_t rest = (uint32_t)got;
+        if (rx->payload_left) {
+            uint32_t part = rest < rx->payload_left ? rest : rx->payload_left;
+            rest -= part;
+            payload_arrived(conn, part);
+        }
+        rx->stage_end += rest;
+        if (!take_stage(conn, outcome))
+            return;
+        /* A short read means that the socket is empty; asking again would cost a call to hear it.
+         */
+        if ((size_t)got < asked)
+            return;
+        if (reader == DSM_TCP_SERVE &&
+            atomic_load_explicit(&conn->net->is_claimed, memory_order_relaxed))
+            return;
+    }
+}
+
+static void break_off(struct dsm_tcp_conn *conn, const struct outcome *outcome)
+{
+    char why[DSM_TCP_WHY_BYTES];
+    if (outcome->len_bytes)
+        dsm_format(why, sizeof why,
+                   "rank %u sent a malformed frame on the %s lane: payload of %u bytes, at most %u "
+                   "are allowed",
+                   conn->peer->rank, dsm_tcp_lane_name(conn->rx_lane), outcome->len_bytes,
+                   DSM_NET_MAX_PAYLOAD);
+    else
+        dsm_format(
+            why, sizeof why,
+            "rank %u sent a frame on the %s lane that was refused, %lu bytes into the stream",
+            conn->peer->rank, dsm_tcp_lane_name(conn->rx_lane), conn->rx.received_bytes);
+    dsm_tcp_peer_lose(conn->peer, DSM_E_PROTO, why);
+}
+
+int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader)
+{
+    struct outcome outcome = {0};
+    if (!dsm_mutex_trylock(&conn->rx.lock)) {
+        if (reader == DSM_TCP_LOOK)
+            return 0;
+        dsm_mutex_lock(&conn->rx.lock);
+    }
+    if (conn->rx.is_up && !conn->rx.is_ended)
+        read_frames(conn, reader, &outcome);
+    if (outcome.is_malformed || outcome.is_eof)
+        conn->rx.is_up = false; /* what else is there is not to be believed, or nothing */
+    dsm_mutex_unlock(&conn->rx.lock);
+    if (outcome.is_malformed)
+        break_off(conn, &outcome);
+    else if (outcome.is_eof)
+        dsm_tcp_conn_eof(conn, outcome.error_number);
+    /* Whoever ended the connection meanwhile may have found the lock held and left this to us. */
+    if (atomic_load(&conn->is_ending))
+        dsm_tcp_conn_end_rx(conn);
+    return outcome.n_frames;
+}

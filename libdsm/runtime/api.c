@@ -1,0 +1,647 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * api.c - the calls of dsm.h: start, end, and thin doors to the parts.
+ *
+ * The one runtime of the process is the only file-level mutable state besides the thread-local one:
+ * signal handlers and callers without a handle need to find it.
+ */
+#define _GNU_SOURCE
+#include <dsm/dsm.h>
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include "runtime/collective.h"
+#include "runtime/heap.h"
+#include "runtime/locks.h"
+#include "runtime/membership.h"
+#include "runtime/service.h"
+#include "runtime/settings.h"
+#include "runtime/stats.h"
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#ifndef DSM_BUILD_VERSION
+#error "the build passes DSM_BUILD_VERSION"
+#endif
+
+enum phase { CLOSED, OPEN, DONE };
+
+struct runtime {
+    _Atomic int phase;
+    struct dsm_settings settings;
+    struct dsm_region region;
+    struct dsm_driver driver;
+    struct dsm_service service;
+    struct dsm_membership *membership;
+    struct dsm_job_info info;
+    const struct dsm_trap_ops *trap_ops;
+    const struct dsm_net_ops *net_ops;
+    struct dsm_net *net;
+};
+
+static struct runtime rt;
+
+const char *dsm_version(void)
+{
+    return DSM_BUILD_VERSION;
+}
+
+const char *dsm_strerror(int error)
+{
+    return dsm_error_text(error);
+}
+
+const char *dsm_errname(int error)
+{
+    return dsm_error_name(error);
+}
+
+const char *dsm_trap_name(void)
+{
+    return atomic_load(&rt.phase) == OPEN ? rt.trap_ops->name : NULL;
+}
+
+const char *dsm_transport_name(void)
+{
+    return atomic_load(&rt.phase) == OPEN && rt.net ? rt.net_ops->name : NULL;
+}
+
+/* ---- the end of a job that went wrong ------------------------------------------------------ */
+
+/* Not exit(): it runs handlers of the program and takes stdio's locks, and a thread may hold those
+ * while it waits for a page that will not come. */
+static void __attribute__((noreturn)) end_job(int status, const char *why)
+{
+    if (rt.membership)
+        (void)dsm_membership_abort(rt.membership, status, why);
+    _exit(status);
+}
+
+/* Others know more about a loss and are about to end the job; if they do not, the service thread
+ * does. */
+static void await_the_end(struct dsm_driver *d, const char *why)
+{
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(d, &guard);
+    if (!d->loss_text[0])
+        dsm_format(d->loss_text, sizeof d->loss_text, "%s", why);
+    dsm_driver_leave(d, &guard);
+    dsm_service_report_loss(&rt.service);
+}
+
+static void on_view(void *user, uint32_t epoch, uint32_t rank, const char *reason)
+{
+    (void)user;
+    (void)epoch;
+    if (rt.settings.go_on_after_loss) {
+        if (dsm_driver_lose_rank(&rt.driver, rank, reason))
+            dsm_log(DSM_LOG_WARN, "%s; going on without it", reason);
+        return;
+    }
+    if (rt.info.is_managed) {
+        /* dsmrun has yet to reap the rank, says what it died of, and ends the others: exiting first
+         * would make this rank the one that failed. */
+        await_the_end(&rt.driver, reason);
+        return;
+    }
+    /* One message for the job: the lowest of the survivors speaks. */
+    if (rt.info.rank == (rank == 0 ? 1u : 0u))
+        dsm_log(DSM_LOG_ERROR, "%s; the job ends", reason);
+    _exit(1);
+}
+
+static void on_left(void *user, uint32_t rank)
+{
+    (void)user;
+    if (rt.net)
+        rt.net_ops->peer_left(rt.net, rank);
+}
+
+static void on_abort(void *user, uint32_t rank, int status, const char *reason)
+{
+    (void)user;
+    (void)rank;
+    dsm_log(DSM_LOG_INFO, "the job ends: %s", reason);
+    _exit(status);
+}
+
+static void on_daemon_lost(void *user, const char *reason)
+{
+    (void)user;
+    if (atomic_load(&rt.driver.is_finalizing))
+        return;
+    dsm_log(DSM_LOG_ERROR, "%s; the job ends", reason);
+    _exit(1);
+}
+
+/* On the service thread. */
+static void on_unexplained_loss(void *user)
+{
+    (void)user;
+    dsm_log(DSM_LOG_ERROR, "%s, and nobody has ended the job since; it ends now",
+            rt.driver.loss_text);
+    end_job(1, rt.driver.loss_text);
+}
+
+/* A lane broke: dsmd knows more about why, so its word is awaited. On the service thread, or on a
+ * thread that waits. */
+static void on_lane_lost(void *user, uint32_t rank, int error, const char *why)
+{
+    struct dsm_driver *d = user;
+    if (atomic_load(&d->is_finalizing)) {
+        /* Normal: it is past the final barrier. If that does not end here too, something of it was
+         * lost, and this process must not wait for ever. */
+        await_the_end(d, why);
+        return;
+    }
+    if (error == DSM_E_PROTO || error == DSM_E_AUTH || error == DSM_E_MISMATCH) {
+        dsm_log(DSM_LOG_ERROR, "%s; the job ends", why);
+        end_job(1, why);
+    }
+    if (rt.settings.go_on_after_loss) {
+        if (dsm_driver_lose_rank(d, rank, why))
+            dsm_log(DSM_LOG_WARN, "%s; going on without it", why);
+        return;
+    }
+    await_the_end(d, why);
+}
+
+/* ---- start --------------------------------------------------------------------------------- */
+
+static int try_base(void *user, uint64_t base, uint64_t region_bytes, uint64_t *suggestion_out,
+                    char *why, size_t why_bytes)
+{
+    struct runtime *r = user;
+    (void)region_bytes;
+    dsm_region_unmap_app(&r->region);
+    int error = dsm_region_map_app(&r->region, base, suggestion_out);
+    if (error)
+        dsm_format(why, why_bytes, "0x%lx..0x%lx is not free here", (unsigned long)base,
+                   (unsigned long)(base + r->region.len_bytes));
+    return error;
+}
+
+/* A job of one picks its own base. */
+static int map_alone(struct runtime *r)
+{
+    uint64_t base = r->settings.base ? r->settings.base : 0x200000000000ull, suggestion = 0;
+    int error = dsm_region_map_app(&r->region, base, &suggestion);
+    if (error && !r->settings.base && suggestion)
+        error = dsm_region_map_app(&r->region, suggestion, &suggestion);
+    if (error)
+        dsm_log(DSM_LOG_ERROR,
+                "the region of %lu bytes cannot be mapped at 0x%lx: that range is not "
+                "free (see /proc/%d/maps, or set DSM_BASE or a smaller "
+                "DSM_REGION_SIZE)",
+                (unsigned long)r->region.len_bytes, (unsigned long)base, (int)getpid());
+    return error;
+}
+
+static uint32_t job_check(const uint8_t token[16])
+{
+    /* Not secret and not the token: a mistake detector in every header. */
+    uint32_t h = 0x811c9dc5u;
+    for (int i = 0; i < 16; i++)
+        h = (h ^ token[i]) * 0x01000193u;
+    return h;
+}
+
+static int join(struct runtime *r)
+{
+    if (!r->settings.daemon) {
+        r->info = (struct dsm_job_info){.n_ranks = 1, .epoch = 1, .n_local = 1};
+        return map_alone(r);
+    }
+    struct dsm_net_handler handler;
+    dsm_driver_net_handler(&r->driver, &handler);
+    handler.on_lost = on_lane_lost;
+    struct dsm_net_config net = {.self = UINT32_MAX,
+                                 .n_ranks = r->settings.n_ranks,
+                                 .epoch = 1,
+                                 .listen_host = r->settings.listen_host,
+                                 .build = DSM_BUILD_VERSION,
+                                 .loop = &r->service.loop};
+    memcpy(net.token, r->settings.token, sizeof net.token);
+    int error = r->net_ops->open(&net, &handler, &r->net);
+    char address[256];
+    if (!error)
+        error = r->net_ops->address(r->net, address, sizeof address);
+    if (error)
+        return error;
+    struct dsm_membership_config member = {
+        .daemon = r->settings.daemon,
+        .wanted_rank = r->settings.rank,
+        .n_ranks = r->settings.n_ranks,
+        .region_bytes = r->settings.region_bytes,
+        .base = r->settings.base,
+        .lane_address = address,
+        .build = DSM_BUILD_VERSION,
+        .transport = r->net_ops->name,
+        .trap = r->trap_ops->name,
+        .join_timeout_s = r->settings.join_timeout_s,
+        .handler = {r, try_base, on_view, on_left, on_abort, on_daemon_lost},
+    };
+    memcpy(member.token, r->settings.token, sizeof member.token);
+    return dsm_membership_join(&member, &r->service.loop, &r->membership, &r->info);
+}
+
+static int open_driver(struct runtime *r)
+{
+    struct dsm_driver_config config = {
+        .self = r->info.rank,
+        .n_ranks = r->info.n_ranks,
+        .n_local_ranks = r->info.n_local,
+        .epoch = r->info.epoch,
+        .job = job_check(r->settings.token),
+        .mem_max_bytes = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
+                                                   : dsm_settings_default_mem_max(r->info.n_local),
+        .spin_us = r->settings.spin_us,
+        .fault_timeout_s = r->settings.fault_timeout_s,
+        .go_on_after_loss = r->settings.go_on_after_loss,
+    };
+    return dsm_driver_open(&r->driver, &config, &r->region);
+}
+
+static int open_trap(struct runtime *r)
+{
+    struct dsm_driver *d = &r->driver;
+    struct dsm_trap_config config = {
+        .on_fault = dsm_driver_on_fault, .user = d, .wait = dsm_driver_trap_wait};
+    int error = dsm_driver_open_async(d);
+    if (!error)
+        error = r->trap_ops->open(&config, &d->trap);
+    if (error)
+        return error;
+    d->trap_ops = r->trap_ops;
+    error = r->trap_ops->attach(d->trap, r->region.app, r->region.frame, r->region.memfd,
+                                r->region.len_bytes);
+    if (error) {
+        r->trap_ops->close(d->trap);
+        d->trap = NULL;
+    }
+    return error;
+}
+
+static void close_all(struct runtime *r, bool has_driver)
+{
+    struct dsm_driver *d = &r->driver;
+    if (r->membership)
+        dsm_membership_close(r->membership);
+    r->membership = NULL;
+    if (r->net)
+        r->net_ops->close(r->net);
+    r->net = NULL;
+    if (has_driver) {
+        if (d->trap) {
+            d->trap_ops->detach(d->trap, r->region.app, r->region.len_bytes);
+            d->trap_ops->close(d->trap);
+        }
+        dsm_driver_close(d);
+    }
+    dsm_region_close(&r->region);
+    dsm_service_close(&r->service);
+}
+
+static void after_fork_in_child(void)
+{
+    if (atomic_load(&rt.phase) != OPEN)
+        return;
+    atomic_store(&rt.phase, DONE); /* the child is no rank */
+    rt.trap_ops->after_fork_child(rt.driver.trap);
+}
+
+int dsm_init(const struct dsm_config *config)
+{
+    static bool was_forked_once;
+    char why[512];
+    int closed = CLOSED;
+    (void)dsm_log_setup(NULL, "dsm");
+    if (dsm_log_setup(getenv("DSM_LOG"), "dsm")) {
+        dsm_log(DSM_LOG_ERROR, "DSM_LOG=%s: allowed is error, warn, info or debug",
+                getenv("DSM_LOG"));
+        return DSM_E_INVAL;
+    }
+    if (atomic_load(&rt.phase) != CLOSED) {
+        dsm_log(DSM_LOG_ERROR, "dsm_init was called a second time");
+        return DSM_E_STATE;
+    }
+    int error = dsm_settings_read(config, &rt.settings);
+    if (error)
+        return error;
+    dsm_waiters_setup();
+    error = dsm_trap_choose(rt.settings.trap, &rt.trap_ops, why, sizeof why);
+    dsm_log(error ? DSM_LOG_ERROR : DSM_LOG_INFO, "%s", why);
+    if (!error) {
+        error = dsm_net_choose(rt.settings.transport, &rt.net_ops, why, sizeof why);
+        if (error)
+            dsm_log(DSM_LOG_ERROR, "%s", why);
+    }
+    if (error)
+        return error;
+    error = dsm_region_open(&rt.region, rt.settings.region_bytes, why, sizeof why);
+    if (error) {
+        dsm_log(DSM_LOG_ERROR, "%s", why);
+        return error;
+    }
+    error = dsm_service_open(&rt.service);
+    if (error) {
+        dsm_log(DSM_LOG_ERROR, "cannot set up the service loop: %s", dsm_error_text(error));
+        dsm_region_close(&rt.region);
+        return error;
+    }
+    error = join(&rt);
+    if (error) { /* was logged where it happened */
+        close_all(&rt, false);
+        return error;
+    }
+    char who[64];
+    dsm_format(who, sizeof who, "dsm[%u]", rt.info.rank);
+    (void)dsm_log_setup(NULL, who);
+    if ((error = open_driver(&rt))) {
+        dsm_log(DSM_LOG_ERROR, "cannot set up the driver for %lu bytes: %s",
+                (unsigned long)rt.region.len_bytes, dsm_error_text(error));
+        close_all(&rt, false);
+        return error;
+    }
+    if (rt.net) {
+        rt.driver.net = rt.net;
+        rt.driver.net_ops = rt.net_ops;
+        error = rt.net_ops->set_peers(rt.net, rt.info.rank, rt.info.addresses);
+    }
+    if (!error)
+        error = open_trap(&rt);
+    rt.service.on_unexplained_loss = on_unexplained_loss;
+    if (!error)
+        error = dsm_service_start(&rt.service, &rt.driver);
+    if (error) {
+        dsm_log(DSM_LOG_ERROR, "cannot start the rank (trap %s): %s", rt.trap_ops->name,
+                dsm_error_text(error));
+        close_all(&rt, true);
+        return error;
+    }
+    if (!was_forked_once)
+        pthread_atfork(NULL, NULL, after_fork_in_child);
+    was_forked_once = true;
+    atomic_compare_exchange_strong(&rt.phase, &closed, OPEN);
+    dsm_log(DSM_LOG_INFO, "rank %u of %u: region of %lu MiB at 0x%lx, trap %s, transport %s",
+            rt.info.rank, rt.info.n_ranks, (unsigned long)(rt.region.len_bytes >> 20),
+            (unsigned long)(uintptr_t)rt.region.app, rt.trap_ops->name,
+            rt.net ? rt.net_ops->name : "none");
+    return 0;
+}
+
+static bool is_open(void)
+{
+    return atomic_load_explicit(&rt.phase, memory_order_acquire) == OPEN;
+}
+
+int dsm_finalize(void)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    /* From here on peers may close their connections: those that are past the barrier. */
+    atomic_store(&rt.driver.is_finalizing, true);
+    int error = dsm_collective_barrier(&rt.driver);
+    dsm_stats_report(&rt.driver, &rt.settings);
+    atomic_store(&rt.phase, DONE);
+    if (rt.membership)
+        (void)dsm_membership_leave(rt.membership, 2000); /* dsmd may be gone first: no harm */
+    dsm_service_stop(&rt.service);
+    close_all(&rt, true);
+    return error;
+}
+
+void dsm_abort(int status)
+{
+    if (is_open() && rt.membership)
+        (void)dsm_membership_abort(rt.membership, status, "dsm_abort was called");
+    fflush(NULL);
+    _exit(status);
+}
+
+uint32_t dsm_rank(void)
+{
+    return is_open() ? rt.info.rank : 0;
+}
+
+uint32_t dsm_size(void)
+{
+    return is_open() ? rt.info.n_ranks : 1;
+}
+
+void *dsm_base(void)
+{
+    return is_open() ? rt.region.app : NULL;
+}
+
+uint64_t dsm_region_bytes(void)
+{
+    return is_open() ? rt.region.len_bytes : 0;
+}
+
+/* ---- memory -------------------------------------------------------------------------------- */
+
+int dsm_alloc(size_t size, const struct dsm_alloc_options *options, void **addr_out)
+{
+    struct dsm_alloc_options defaults;
+    if (!is_open())
+        return DSM_E_STATE;
+    if (!addr_out)
+        return DSM_E_INVAL;
+    if (!options) {
+        dsm_alloc_options_init(&defaults);
+        options = &defaults;
+    }
+    if (options->struct_size != sizeof *options)
+        return DSM_E_INVAL;
+    return dsm_heap_alloc_collective(&rt.driver, size, options, addr_out);
+}
+
+static void *allocate(size_t size, size_t alignment)
+{
+    void *addr = NULL;
+    int error =
+        is_open() ? dsm_heap_alloc(&rt.driver, size ? size : 1, alignment, &addr) : DSM_E_STATE;
+    if (error)
+        errno = error == DSM_E_STATE ? EINVAL : ENOMEM;
+    return error ? NULL : addr;
+}
+
+void *dsm_malloc(size_t size)
+{
+    return allocate(size, 16);
+}
+
+void *dsm_aligned_alloc(size_t alignment, size_t size)
+{
+    if (alignment == 0 || (alignment & (alignment - 1)) || alignment > 2u << 20) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return allocate(size, alignment);
+}
+
+void *dsm_calloc(size_t count, size_t size)
+{
+    size_t bytes;
+    if (__builtin_mul_overflow(count, size, &bytes)) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    void *addr = allocate(bytes, 16);
+    /* Large blocks come with fresh, zero pages. */
+    if (addr && bytes <= DSM_GRANULE_BYTES / 2)
+        memset(addr, 0, bytes);
+    return addr;
+}
+
+void *dsm_realloc(void *ptr, size_t size)
+{
+    uint64_t have;
+    if (!ptr)
+        return dsm_malloc(size);
+    if (!is_open() || !dsm_region_has(&rt.region, (uintptr_t)ptr) ||
+        dsm_heap_size(&rt.driver, ptr, &have)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    if (size <= have && size >= have / 2)
+        return ptr;
+    void *fresh = dsm_malloc(size);
+    if (!fresh)
+        return NULL;
+    memcpy(fresh, ptr, size < have ? size : have);
+    (void)dsm_free(ptr);
+    return fresh;
+}
+
+int dsm_free(void *ptr)
+{
+    if (!ptr)
+        return 0;
+    if (!is_open())
+        return DSM_E_STATE;
+    int error =
+        dsm_region_has(&rt.region, (uintptr_t)ptr) ? dsm_heap_free(&rt.driver, ptr) : DSM_E_INVAL;
+    if (error == DSM_E_INVAL)
+        dsm_log(DSM_LOG_ERROR, "dsm_free(0x%lx): no live block starts there",
+                (unsigned long)(uintptr_t)ptr);
+    return error;
+}
+
+/* Pages [*first, *first + *n) that touch [addr, addr + len). */
+static int page_range(const void *addr, size_t len, dsm_page_t *first_out, uint64_t *n_out)
+{
+    uintptr_t offset = (uintptr_t)addr - (uintptr_t)rt.region.app;
+    if (!dsm_region_has(&rt.region, (uintptr_t)addr) || len > rt.region.len_bytes - offset)
+        return DSM_E_RANGE;
+    *first_out = offset >> DSM_PAGE_SHIFT;
+    *n_out = len ? ((offset + len - 1) >> DSM_PAGE_SHIFT) - *first_out + 1 : 0;
+    return 0;
+}
+
+int dsm_prefetch(const void *addr, size_t len, enum dsm_access access)
+{
+    struct dsm_event event = {.type = DSM_EVENT_PREFETCH};
+    if (!is_open())
+        return DSM_E_STATE;
+    if (access != DSM_READ && access != DSM_WRITE)
+        return DSM_E_INVAL;
+    int error = page_range(addr, len, &event.prefetch.first, &event.prefetch.n_pages);
+    if (error || event.prefetch.n_pages == 0)
+        return error;
+    event.prefetch.access = access == DSM_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(&rt.driver, &guard);
+    event.now_ns = dsm_clock_ns();
+    dsm_driver_step(&rt.driver, &event);
+    dsm_driver_leave(&rt.driver, &guard);
+    return 0;
+}
+
+int dsm_where(const void *addr, struct dsm_where *out)
+{
+    static const enum dsm_page_state states[] = {DSM_STATE_NONE, DSM_STATE_READ, DSM_STATE_WRITE};
+    if (!is_open())
+        return DSM_E_STATE;
+    if (!out)
+        return DSM_E_INVAL;
+    dsm_page_t page;
+    uint64_t n;
+    int error = page_range(addr, 1, &page, &n);
+    if (error)
+        return error;
+    struct dsm_core_unit_info info;
+    struct dsm_where where = {0};
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(&rt.driver, &guard);
+    dsm_core_inspect(rt.driver.core, page, &info);
+    (void)dsm_heap_describe(&rt.driver, page, &where);
+    dsm_driver_leave(&rt.driver, &guard);
+    where.unit_addr = (uint64_t)(uintptr_t)rt.region.app + info.unit.first * DSM_PAGE_BYTES;
+    where.unit_bytes = (uint64_t)info.unit.n_pages * DSM_PAGE_BYTES;
+    where.state = states[info.access];
+    where.is_owner = info.is_owner;
+    where.is_zero = info.is_zero;
+    where.home = info.unit.home;
+    where.owner = info.owner_hint;
+    *out = where;
+    return 0;
+}
+
+/* ---- synchronisation ----------------------------------------------------------------------- */
+
+int dsm_lock(const void *addr)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    if (!dsm_region_has(&rt.region, (uintptr_t)addr))
+        return DSM_E_RANGE;
+    return dsm_locks_acquire(&rt.driver, (uintptr_t)addr);
+}
+
+int dsm_unlock(const void *addr)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    if (!dsm_region_has(&rt.region, (uintptr_t)addr))
+        return DSM_E_RANGE;
+    return dsm_locks_release(&rt.driver, (uintptr_t)addr);
+}
+
+int dsm_barrier(void)
+{
+    return is_open() ? dsm_collective_barrier(&rt.driver) : DSM_E_STATE;
+}
+
+int dsm_barrier_group(const uint32_t *ranks, uint32_t n_ranks)
+{
+    return is_open() ? dsm_collective_barrier_group(&rt.driver, ranks, n_ranks) : DSM_E_STATE;
+}
+
+int dsm_bcast(void *buf, size_t len, uint32_t root)
+{
+    return is_open() ? dsm_collective_bcast(&rt.driver, buf, len, root) : DSM_E_STATE;
+}
+
+int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op)
+{
+    return is_open() ? dsm_collective_allreduce(&rt.driver, buf, count, type, op) : DSM_E_STATE;
+}
+
+int dsm_stats_get(struct dsm_stats *out)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    if (!out || out->struct_size != sizeof *out)
+        return DSM_E_INVAL;
+    struct dsm_stats s;
+    dsm_stats_gather(&rt.driver, &s); /* first into private memory: out may be shared */
+    *out = s;
+    return 0;
+}

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * driver.h - feeds events to the core and carries out its actions.
+ *
+ * One lock guards the core and everything the core's actions touch. It is taken with signals
+ * blocked (or inside the fault handler, where they are) and held for a step and its actions:
+ * mapping calls and queueing sends, never waiting, never flushing sockets. Lock order: a
+ * connection's read lock, then this lock, then a connection's send lock.
+ *
+ * Functions marked (locked) are called with the lock held.
+ */
+#ifndef DSM_RUNTIME_DRIVER_H
+#define DSM_RUNTIME_DRIVER_H
+
+#include <dsm/dsm.h>
+#include "base/mutex.h"
+#include "core/core.h"
+#include "net/net.h"
+#include "runtime/region.h"
+#include "runtime/thread.h"
+#include "trap/trap.h"
+
+/* ---- waiting ------------------------------------------------------------------------------- */
+
+enum dsm_wait_state {
+    DSM_WAIT_SPINNING,
+    DSM_WAIT_SLEEPING,
+    DSM_WAIT_READING, /* this waiter reads the network for everybody */
+    DSM_WAIT_DONE,
+};
+
+/* One thread's wait, on its stack. */
+struct dsm_waiter {
+    _Atomic uint32_t word; /* enum dsm_wait_state; the futex */
+    int error;             /* valid once DONE */
+    dsm_rank_t rank;       /* who is to blame for error, or DSM_RANK_NONE */
+    struct dsm_waiter *next, *prev;
+    struct dsm_thread *thread;
+    struct dsm_waiter *outer; /* the wait of the same thread that a signal interrupted */
+    bool in_handler;          /* signals stay blocked throughout */
+    int wake_fd;              /* an eventfd to wake it by instead of the futex; -1: none */
+    dsm_page_t unit;          /* page waits: the unit; else DSM_PAGE_NONE */
+};
+
+/*
+ * The uffd backend: what is kept for a faulting thread, since nobody waits for it on a stack. A
+ * thread has one fault at most, so the table is indexed by kernel thread id (below 2^22, the
+ * kernel's own limit); only what is touched of it costs memory.
+ */
+struct dsm_async_fault {
+    struct dsm_async_fault *next; /* in driver->async_faults while under way */
+    struct dsm_core_thread thread;
+    bool is_active;
+    dsm_page_t unit;
+    uintptr_t addr;
+    uint32_t tid;
+    uint64_t deadline_ns;
+    uint64_t start_ns;
+};
+#define DSM_TID_LIMIT (1u << 22)
+
+struct dsm_collective;
+struct dsm_locks;
+struct dsm_heap;
+
+/* Everything the driver counts beyond the core's counters; under the lock. */
+struct dsm_driver_stats {
+    uint64_t fetched_bytes, served_bytes, messages_received;
+    uint64_t lock_acquires; /* those that went through the slow path */
+    uint64_t barriers;
+    struct dsm_histogram fault_latency, lock_wait, barrier_wait;
+};
+
+/* A unit above one chunk on its way out. */
+struct dsm_bulk_send {
+    bool is_used;
+    uint8_t lane;
+    dsm_rank_t to;
+    uint32_t at; /* bytes queued so far */
+    struct dsm_message message;
+};
+#define DSM_BULK_SENDS 64
+
+/*
+ * Units that were fetched ahead and that nobody waits for yet: mapped together, when the batch of
+ * messages they came with is over, or when the run breaks, or when a thread faults.
+ */
+struct dsm_lazy_maps {
+    dsm_page_t first;
+    uint32_t unit_pages, n_units;
+    bool is_write;
+};
+
+struct dsm_driver_config {
+    dsm_rank_t self;
+    uint32_t n_ranks;
+    uint32_t n_local_ranks; /* on this host */
+    uint32_t epoch;
+    uint32_t job;
+    uint64_t mem_max_bytes;
+    int64_t spin_us; /* -1: adaptive */
+    double fault_timeout_s;
+    bool go_on_after_loss; /* DSM_ON_LOSS=continue */
+};
+
+struct dsm_driver {
+    struct dsm_mutex lock;
+    struct dsm_driver_config config;
+    struct dsm_region *region;
+    struct dsm_placement_table *placement;
+    struct dsm_core *core;
+    void *core_memory;
+    size_t core_memory_bytes;
+    struct dsm_action_list actions;
+    bool is_running; /* actions are being carried out: further events append to the list */
+    dsm_page_t
+        faulting_unit; /* the unit whose fault is being stepped, before its waiter is listed */
+    bool is_fault_answered;
+    int fault_error;
+    dsm_rank_t fault_rank;
+    bool may_put_off;     /* mappings that nobody waits for may wait for the end of the batch */
+    uint8_t *receive_dst; /* where the core wants the payload of the message being stepped */
+
+    const struct dsm_trap_ops *trap_ops;
+    struct dsm_trap *trap;
+    const struct dsm_net_ops *net_ops; /* NULL in a job of one */
+    struct dsm_net *net;
+    _Atomic bool has_unsent; /* something was queued since the last flush */
+
+    struct dsm_waiter *waiting; /* all waits of this process, oldest first */
+    struct dsm_waiter *reader;  /* the one that reads, or NULL */
+    _Atomic bool is_reader_blocked;
+    bool is_claimed; /* the network is claimed for waiting threads */
+    _Atomic uint64_t crowded_until_ns, crowded_span_ns; /* no polling until then; see waiters.c */
+    struct dsm_async_fault *async_faults;               /* under way */
+    struct dsm_async_fault *async_table; /* DSM_TID_LIMIT entries; NULL but for uffd */
+    int async_wake_fd;
+    _Atomic uint32_t n_threads; /* threads that use the region */
+    uint32_t n_processors;
+    uint64_t recent_wait_ns; /* smoothed length of waits */
+
+    _Atomic uint64_t timer_at_ns; /* what the core asked for; UINT64_MAX: nothing */
+    void (*arm_timer)(void *user, uint64_t at_ns);
+    void (*wake_service)(void *user); /* the heap has something to answer */
+    void *service;
+
+    struct dsm_locks *locks;
+    struct dsm_collective *collective;
+    struct dsm_heap *heap;
+    struct dsm_driver_stats stats;
+    struct dsm_bulk_send bulk[DSM_BULK_SENDS];
+    struct dsm_lazy_maps lazy;
+    uint64_t *dead_ranks; /* bit set */
+    _Atomic bool is_finalizing;
+    _Atomic bool is_closed;
+    char loss_text[256]; /* the first loss, for messages */
+};
+
+/* Before trap and net exist. Errors: NOMEM, INVAL. */
+int dsm_driver_open(struct dsm_driver *driver, const struct dsm_driver_config *config,
+                    struct dsm_region *region);
+/* What the uffd backend needs besides. Errors: NOMEM, SYSTEM. */
+int dsm_driver_open_async(struct dsm_driver *driver);
+/* After trap and net are closed. */
+void dsm_driver_close(struct dsm_driver *driver);
+
+/* The tables to give to trap and net; what a lost peer means (on_lost) is for the caller to say. */
+enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *fault);
+void dsm_driver_trap_wait(void *driver, int uffd_fd);
+void dsm_driver_net_handler(struct dsm_driver *driver, struct dsm_net_handler *handler_out);
+
+/* Steps the core and carries out what it decides. 0 or DSM_E_PROTO for an event that is a message a
+ * correct peer would not have sent. (locked) */
+int dsm_driver_step(struct dsm_driver *driver, const struct dsm_event *event);
+/* Queues a message that the core knows nothing of (HEAP_*) to another rank.
+ * Signal-handler safe. */
+void dsm_driver_send(struct dsm_driver *driver, dsm_rank_t to, enum dsm_lane lane,
+                     struct dsm_message *message);
+/* Pushes what was queued to the sockets. Not under the lock. */
+void dsm_driver_flush(struct dsm_driver *driver);
+/* The core's timer, if its time has come. Takes the lock. */
+void dsm_driver_timer(struct dsm_driver *driver, uint64_t now_ns);
+/* The thread goes on without it, or fails: out of the list, and the core hears of it. (locked) */
+void dsm_driver_end_async_fault(struct dsm_driver *driver, struct dsm_async_fault *fault,
+                                uint64_t now_ns);
+/* A rank is gone. Takes the lock; once per rank; true the first time. */
+bool dsm_driver_lose_rank(struct dsm_driver *driver, dsm_rank_t rank, const char *why);
+bool dsm_driver_is_dead(const struct dsm_driver *driver, dsm_rank_t rank);
+
+/* Lock with signals blocked, for threads outside the fault handler. */
+struct dsm_driver_guard {
+    struct dsm_signal_mask mask;
+};
+void dsm_driver_enter(struct dsm_driver *driver, struct dsm_driver_guard *guard);
+void dsm_driver_leave(struct dsm_driver *driver, struct dsm_driver_guard *guard);
+
+/* ---- waiters.c ----------------------------------------------------------------------------- */
+
+/* Puts a wait into the list; makes it the reader when there is none. (locked) */
+void dsm_waiter_add(struct dsm_driver *driver, struct dsm_waiter *waiter, dsm_page_t unit,
+                    bool in_handler);
+/*
+ * Waits until the waiter is done or deadline_ns (UINT64_MAX: none). Called without the lock;
+ * signals blocked. mask: what to sleep with, NULL to keep them blocked. Returns its error or
+ * DSM_E_TIMEOUT. The waiter stays in the list.
+ */
+int dsm_waiter_wait(struct dsm_driver *driver, struct dsm_waiter *waiter, uint64_t deadline_ns,
+                    const struct dsm_signal_mask *mask);
+/* Claims the network for the waiter if it is the reader: before it polls. Takes the lock. */
+void dsm_waiter_claim(struct dsm_driver *driver, const struct dsm_waiter *waiter);
+/* Takes it out and hands the reading on. (locked) */
+void dsm_waiter_remove(struct dsm_driver *driver, struct dsm_waiter *waiter);
+/* (locked) */
+void dsm_waiter_complete(struct dsm_driver *driver, struct dsm_waiter *waiter, int error,
+                         dsm_rank_t rank);
+/* uffd: the thread faulted, maybe in a signal handler that interrupted its wait; its fault has
+ * ended. (locked) */
+void dsm_waiters_thread_is_stuck(struct dsm_driver *driver, uint32_t tid);
+void dsm_waiters_thread_goes_on(struct dsm_driver *driver);
+/* Completes all that wait for the unit. (locked) */
+void dsm_waiters_wake_unit(struct dsm_driver *driver, dsm_page_t unit, int error, dsm_rank_t rank);
+/* How long a wait may poll before it sleeps; 0 when the host is oversubscribed. */
+uint64_t dsm_waiters_spin_ns(const struct dsm_driver *driver);
+/* Once, before any thread faults. */
+void dsm_waiters_setup(void);
+/* Counts the calling thread among those that use the region, until it ends. */
+void dsm_waiters_count_thread(struct dsm_driver *driver);
+
+/* add, step(event), wait, remove, all in one, for calls outside the fault handler. Returns the
+ * waiter's error. */
+int dsm_driver_call(struct dsm_driver *driver, struct dsm_waiter *waiter,
+                    const struct dsm_event *event);
+
+void dsm_histogram_add(struct dsm_histogram *histogram, uint64_t ns);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* settings.h - what dsm_init was told: the config struct, then the environment, then defaults. */
+#ifndef DSM_RUNTIME_SETTINGS_H
+#define DSM_RUNTIME_SETTINGS_H
+
+#include <dsm/dsm.h>
+
+enum dsm_stats_format { DSM_STATS_OFF, DSM_STATS_TEXT, DSM_STATS_JSON };
+
+struct dsm_settings {
+    const char *daemon; /* NULL: a job of one */
+    uint8_t token[16];
+    int32_t rank;
+    uint32_t n_ranks;
+    uint64_t region_bytes;
+    uint64_t base;
+    uint64_t mem_max_bytes; /* 0: not given */
+    const char *trap;
+    const char *transport;
+    const char *listen_host;
+    int64_t spin_us;
+    double fault_timeout_s;
+    double join_timeout_s;
+    bool go_on_after_loss;
+    enum dsm_stats_format stats;
+    const char *stats_path; /* NULL: stderr */
+};
+
+/* Prints one line about the first value that is wrong. Texts point into config or the environment.
+ * Errors: INVAL. */
+int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out);
+
+/* What a rank may hold when DSM_MEM_MAX is not given: 80 % of the smaller of the cgroup's limit and
+ * MemAvailable, divided among the ranks of this host. */
+uint64_t dsm_settings_default_mem_max(uint32_t n_local_ranks);
+
+#endif

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* stats.c - see stats.h. One list names every counter for both formats. */
+#define _GNU_SOURCE
+#include "runtime/stats.h"
+#include "base/log.h"
+#include "runtime/locks.h"
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COUNTER_MAP(XX)                                                                            \
+    XX(faults_read)                                                                                \
+    XX(faults_write)                                                                               \
+    XX(faults_upgrade)                                                                             \
+    XX(faults_local)                                                                               \
+    XX(fetched_zero)                                                                               \
+    XX(fetched_bytes)                                                                              \
+    XX(served_bytes)                                                                               \
+    XX(invalidations)                                                                              \
+    XX(downgrades)                                                                                 \
+    XX(messages_sent)                                                                              \
+    XX(messages_received)                                                                          \
+    XX(prefetch_asked)                                                                             \
+    XX(evicted_zero)                                                                               \
+    XX(evicted_shared)                                                                             \
+    XX(evicted_owned)                                                                              \
+    XX(frames_bytes)                                                                               \
+    XX(frames_peak_bytes)                                                                          \
+    XX(lock_acquires)                                                                              \
+    XX(lock_retakes)                                                                               \
+    XX(barriers)
+
+#define HISTOGRAM_MAP(XX)                                                                          \
+    XX(fault_latency)                                                                              \
+    XX(lock_wait)                                                                                  \
+    XX(barrier_wait)
+
+void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
+{
+    struct dsm_core_counters c;
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(d, &guard);
+    dsm_core_counters(d->core, &c);
+    struct dsm_driver_stats s = d->stats;
+    uint64_t retakes = dsm_locks_retakes(d);
+    dsm_driver_leave(d, &guard);
+    *out = (struct dsm_stats){
+        .struct_size = sizeof *out,
+        .faults_read = c.faults_read,
+        .faults_write = c.faults_write,
+        .faults_upgrade = c.faults_upgrade,
+        .faults_local = c.faults_local,
+        .fetched_zero = c.fetched_zero,
+        .fetched_bytes = s.fetched_bytes,
+        .served_bytes = s.served_bytes,
+        .invalidations = c.invalidations,
+        .downgrades = c.downgrades,
+        .messages_received = s.messages_received,
+        .prefetch_asked = c.prefetch_asked,
+        .evicted_zero = c.evicted_zero,
+        .evicted_shared = c.evicted_shared,
+        .evicted_owned = c.evicted_owned,
+        .frames_bytes = c.frames_pages * DSM_PAGE_BYTES,
+        .frames_peak_bytes = c.frames_peak_pages * DSM_PAGE_BYTES,
+        .lock_acquires = s.lock_acquires + retakes,
+        .lock_retakes = retakes,
+        .barriers = s.barriers,
+        .fault_latency = s.fault_latency,
+        .lock_wait = s.lock_wait,
+        .barrier_wait = s.barrier_wait,
+    };
+    for (unsigned i = 0; i < DSM_MSG_N_TYPES; i++)
+        out->messages_sent += c.messages[i];
+}
+
+/* Upper end of the bucket in which the share-th part of all samples ends. */
+static double quantile_us(const struct dsm_histogram *h, double share)
+{
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < DSM_HIST_BUCKETS; i++) {
+        seen += h->bucket[i];
+        if ((double)seen >= share * (double)h->count)
+            return (double)(2ull << i) / 1e3;
+    }
+    return (double)h->max_ns / 1e3;
+}
+
+static void print_text(FILE *f, uint32_t rank, const struct dsm_stats *s)
+{
+    fprintf(f, "dsm statistics of rank %" PRIu32 "\n", rank);
+#define XX(name) fprintf(f, "  %-20s %12" PRIu64 "\n", #name, s->name);
+    COUNTER_MAP(XX)
+#undef XX
+#define XX(name)                                                                                   \
+    if (s->name.count)                                                                             \
+        fprintf(f,                                                                                 \
+                "  %-20s %12" PRIu64                                                               \
+                " times, mean %.1f us, half below %.1f, 99 %% below %.1f, max %.1f\n",             \
+                #name, s->name.count, (double)s->name.total_ns / (double)s->name.count / 1e3,      \
+                quantile_us(&s->name, 0.5), quantile_us(&s->name, 0.99),                           \
+                (double)s->name.max_ns / 1e3);
+    HISTOGRAM_MAP(XX)
+#undef XX
+}
+
+static void print_histogram(FILE *f, const char *name, const struct dsm_histogram *h)
+{
+    fprintf(f,
+            ",\"%s\":{\"count\":%" PRIu64 ",\"total_ns\":%" PRIu64 ",\"max_ns\":%" PRIu64
+            ",\"buckets\":[",
+            name, h->count, h->total_ns, h->max_ns);
+    for (unsigned i = 0; i < DSM_HIST_BUCKETS; i++)
+        fprintf(f, "%s%" PRIu64, i ? "," : "", h->bucket[i]);
+    fprintf(f, "]}");
+}
+
+/* Flat and made of numbers alone, which is why a library would not make it simpler. */
+static void print_json(FILE *f, uint32_t rank, const struct dsm_stats *s)
+{
+    fprintf(f, "{\"rank\":%" PRIu32, rank);
+#define XX(name) fprintf(f, ",\"%s\":%" PRIu64, #name, s->name);
+    COUNTER_MAP(XX)
+#undef XX
+#define XX(name) print_histogram(f, #name, &s->name);
+    HISTOGRAM_MAP(XX)
+#undef XX
+    fprintf(f, "}\n");
+}
+
+void dsm_stats_report(struct dsm_driver *d, const struct dsm_settings *settings)
+{
+    if (settings->stats == DSM_STATS_OFF)
+        return;
+    struct dsm_stats s;
+    char *text = NULL;
+    size_t text_bytes = 0;
+    dsm_stats_gather(d, &s);
+    FILE *memory = open_memstream(&text, &text_bytes); /* one write: ranks share a terminal */
+    if (!memory)
+        return;
+    if (settings->stats == DSM_STATS_TEXT)
+        print_text(memory, d->config.self, &s);
+    else
+        print_json(memory, d->config.self, &s);
+    fclose(memory);
+    FILE *out = stderr;
+    char path[4096];
+    if (settings->stats_path) {
+        snprintf(path, sizeof path, "%s.%" PRIu32, settings->stats_path, d->config.self);
+        out = fopen(path, "we");
+        if (!out) {
+            dsm_log(DSM_LOG_ERROR, "statistics cannot be written to %s: %s", path, strerror(errno));
+            free(text);
+            return;
+        }
+    }
+    size_t written = fwrite(text, 1, text_bytes, out);
+    bool failed = written != text_bytes || fflush(out) != 0;
+    if (out != stderr)
+        failed |= fclose(out) != 0;
+    if (failed)
+        dsm_log(DSM_LOG_ERROR, "statistics were not written completely: %s", strerror(errno));
+    free(text);
+}

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* trap_segv.c - the segv backend under the trap suite. */
+#include "trap_suite.h"
+
+int main(void)
+{
+    return trap_suite_main(&dsm_trap_segv);
+}

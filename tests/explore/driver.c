@@ -1,0 +1,496 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* driver.c - threads and drivers, one step at a time; see driver.h. */
+#include "driver.h"
+
+#include <string.h>
+#include "check.h"
+#include "core/canon.h"
+#include "lab.h"
+
+static struct world_thread *thread_of(struct lab *lab, uint32_t rank, uint32_t index)
+{
+    return &lab->world.ranks[rank].threads[index];
+}
+
+static void finish_op(struct world_thread *thread)
+{
+    thread->state = THREAD_READY;
+    thread->has_op = false;
+    thread->pc++;
+}
+
+static dsm_page_t page_of(const struct lab *lab, uint32_t unit)
+{
+    return (dsm_page_t)unit * lab->config.unit_pages;
+}
+
+static bool step_and_act(struct lab *lab, uint32_t rank, const struct dsm_event *event)
+{
+    return lab_core_step(lab, rank, event) && actions_take(lab, rank);
+}
+
+/* ---- accesses ------------------------------------------------------------------------------ */
+
+/* The same operation is the same instruction, as in a loop. */
+static uint64_t op_ip(struct program_op op)
+{
+    return 0x1000u + 64u * op.kind + 8u * op.a + op.b;
+}
+
+bool driver_fault(struct lab *lab, uint32_t rank, uint32_t index)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+    struct dsm_event event = {.type = DSM_EVENT_FAULT};
+
+    event.fault.page = page_of(lab, thread->unit);
+    event.fault.access = thread->access;
+    event.fault.ip = op_ip(thread->op);
+    event.fault.thread = &thread->core;
+    thread->state = THREAD_WAITING;
+    return step_and_act(lab, rank, &event);
+}
+
+bool driver_resume(struct lab *lab, uint32_t rank, uint32_t index)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+    struct dsm_event event = {.type = DSM_EVENT_RESUMED};
+
+    event.resumed.page = page_of(lab, thread->unit);
+    event.resumed.thread = &thread->core;
+    thread->state = THREAD_READY;
+    return step_and_act(lab, rank, &event);
+}
+
+static bool trap(struct lab *lab, uint32_t rank, uint32_t index, uint32_t unit, uint8_t access)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+
+    thread->state = THREAD_TRAPPED;
+    thread->unit = (uint8_t)unit;
+    thread->access = access;
+    return lab->config.has_trap_gap || driver_fault(lab, rank, index);
+}
+
+static bool touch(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    bool is_store = op.kind == OP_STORE || op.kind == OP_STORE_TWO;
+    bool is_two = op.kind == OP_LOAD_TWO || op.kind == OP_STORE_TWO;
+    uint8_t access = is_store ? DSM_ACCESS_WRITE : DSM_ACCESS_READ;
+    uint8_t units[2] = {op.a, op.b};
+    struct world_rank *r = &lab->world.ranks[rank];
+
+    for (uint32_t i = 0; i < 1u + is_two; i++) {
+        if (r->units[units[i]].access < access) {
+            return trap(lab, rank, index, units[i], access);
+        }
+    }
+    /* That what is mapped is the newest content has been checked after the step before. */
+    for (uint32_t i = 0; is_store && i < 1u + is_two; i++) {
+        uint16_t version = ++lab->world.version[units[i]];
+        for (uint32_t c = 0; c < WORLD_MAX_CHUNKS; c++) {
+            r->units[units[i]].version[c] = version;
+        }
+    }
+    finish_op(thread_of(lab, rank, index));
+    return true;
+}
+
+static bool prefetch(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct dsm_event event = {.type = DSM_EVENT_PREFETCH};
+
+    event.prefetch.first = page_of(lab, op.a);
+    event.prefetch.n_pages = lab->config.unit_pages;
+    event.prefetch.access = op.kind == OP_PREFETCH_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    finish_op(thread_of(lab, rank, index));
+    return step_and_act(lab, rank, &event);
+}
+
+/* ---- locks, collectives, drops ------------------------------------------------------------- */
+
+bool driver_can_lock(const struct lab *lab, uint32_t rank, uint32_t lock)
+{
+    const struct world_lock *l = &lab->world.ranks[rank].locks[lock];
+
+    return l->token == TOKEN_NONE || (l->token == TOKEN_LENT && l->holder == 0);
+}
+
+static bool lock(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+    struct world_lock *l = &lab->world.ranks[rank].locks[op.a];
+
+    if (l->token == TOKEN_LENT && l->holder == 0) {
+        /* Also when it has been recalled: a thread may be quicker than the giving back. */
+        l->holder = (uint8_t)(index + 1);
+        finish_op(thread);
+        return check_lock(lab, rank, op.a);
+    }
+    thread->state = THREAD_LOCKING;
+    if (l->token != TOKEN_NONE) {
+        return true;
+    }
+    l->token = TOKEN_ASKED;
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_ACQUIRE};
+    event.lock.id = op.a * LAB_LOCK_STRIDE;
+    return step_and_act(lab, rank, &event);
+}
+
+static bool unlock(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct world_lock *l = &lab->world.ranks[rank].locks[op.a];
+
+    if (l->holder != index + 1) {
+        return lab_violated(lab, "the program of rank %u gives back lock %u without holding it",
+                            rank, op.a);
+    }
+    l->holder = 0;
+    finish_op(thread_of(lab, rank, index));
+    return true;
+}
+
+bool driver_return(struct lab *lab, uint32_t rank, uint32_t lock_index)
+{
+    struct world_lock *l = &lab->world.ranks[rank].locks[lock_index];
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_RETURNED};
+
+    l->token = TOKEN_NONE;
+    l->is_recalled = false;
+    event.lock.id = lock_index * LAB_LOCK_STRIDE;
+    return step_and_act(lab, rank, &event);
+}
+
+static bool enter_collective(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+    struct world_rank *r = &lab->world.ranks[rank];
+    struct dsm_event event = {.type = DSM_EVENT_COLLECTIVE};
+
+    thread->state = THREAD_COLLECTIVE;
+    thread->kind_of_wait = op.kind;
+    r->n_entered++;
+    r->payload = op.kind == OP_ALLREDUCE || rank == 0 ? 1u << (8 * rank) : 0;
+    event.collective.kind = op.kind == OP_BARRIER     ? DSM_COLLECTIVE_BARRIER
+                            : op.kind == OP_ALLREDUCE ? DSM_COLLECTIVE_ALLREDUCE
+                                                      : DSM_COLLECTIVE_BCAST;
+    event.collective.n_members = lab->config.n_ranks;
+    event.collective.self_index = rank;
+    return step_and_act(lab, rank, &event);
+}
+
+static bool drop(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct dsm_event event = {.type = DSM_EVENT_DROP};
+
+    thread_of(lab, rank, index)->state = THREAD_DROPPING;
+    lab->world.is_dropping[op.a] = true;
+    event.drop.first = page_of(lab, op.a);
+    event.drop.n_pages = lab->config.unit_pages;
+    event.drop.serial = op.a;
+    return step_and_act(lab, rank, &event);
+}
+
+bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct world_thread *thread = thread_of(lab, rank, index);
+
+    thread->op = op;
+    thread->has_op = true;
+    switch ((enum program_op_kind)op.kind) {
+    case OP_LOAD:
+    case OP_STORE:
+    case OP_LOAD_TWO:
+    case OP_STORE_TWO:
+        return touch(lab, rank, index, op);
+    case OP_PREFETCH_READ:
+    case OP_PREFETCH_WRITE:
+        return prefetch(lab, rank, index, op);
+    case OP_LOCK:
+        return lock(lab, rank, index, op);
+    case OP_UNLOCK:
+        return unlock(lab, rank, index, op);
+    case OP_BARRIER:
+    case OP_ALLREDUCE:
+    case OP_BCAST:
+        return enter_collective(lab, rank, index, op);
+    case OP_DROP:
+        return drop(lab, rank, index, op);
+    case OP_ANY_SINGLE:
+    case OP_ANY:
+        break;
+    }
+    return lab_violated(lab, "a wildcard is no operation");
+}
+
+/* ---- messages, effects, time --------------------------------------------------------------- */
+
+bool driver_has_waiter(const struct lab *lab, uint32_t rank)
+{
+    for (uint32_t t = 0; t < lab->config.n_threads; t++) {
+        uint8_t state = lab->world.ranks[rank].threads[t].state;
+        if (state == THREAD_WAITING || state == THREAD_LOCKING || state == THREAD_COLLECTIVE ||
+            state == THREAD_DROPPING) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void remove_message(struct world *world, uint32_t index)
+{
+    world->n_messages--;
+    memmove(&world->messages[index], &world->messages[index + 1],
+            (world->n_messages - index) * sizeof world->messages[0]);
+}
+
+static bool keep_payload(struct lab *lab, const struct world_message *m)
+{
+    struct world_rank *r = &lab->world.ranks[m->to];
+
+    if (r->n_payloads == WORLD_MAX_PAYLOADS) {
+        return lab_violated(lab, "rank %u: more than %u payloads of collectives wait", m->to,
+                            WORLD_MAX_PAYLOADS);
+    }
+    r->payloads[r->n_payloads++] =
+        (struct world_payload){m->message.txn, m->message.count, m->value};
+    return true;
+}
+
+bool driver_deliver(struct lab *lab, uint32_t index)
+{
+    struct world *world = &lab->world;
+    struct world_message m = world->messages[index];
+    struct dsm_event event = {.type = DSM_EVENT_MESSAGE};
+    bool has_bytes = m.message.type == DSM_MSG_GRANT && m.message.len > 0;
+    uint32_t unit = (uint32_t)(m.message.object / lab->config.unit_pages);
+
+    if (m.message.type == DSM_MSG_COLLECTIVE && m.message.len > 0 && !keep_payload(lab, &m)) {
+        return false;
+    }
+    event.message = &m.message;
+    if (!lab_core_step(lab, m.to, &event)) {
+        return false;
+    }
+    bool is_accepted = false, is_answered = false;
+    for (uint32_t i = 0; i < lab->actions.n; i++) {
+        enum dsm_action_type type = lab->actions.items[i].type;
+        is_accepted |= type == DSM_ACTION_RECEIVE;
+        is_answered |= type == DSM_ACTION_RECEIVE || type == DSM_ACTION_DISCARD;
+    }
+    if (has_bytes != is_answered) {
+        return lab_violated(lab,
+                            "rank %u: a message with%s bytes was answered with%s RECEIVE or "
+                            "DISCARD",
+                            m.to, has_bytes ? "" : "out", is_answered ? "" : "out");
+    }
+    if (is_accepted) {
+        if (!check_may_receive(lab, m.to, unit)) {
+            return false;
+        }
+        world->messages[index].is_receiving = true;
+        world->ranks[m.to].units[unit].n_receiving++;
+    } else {
+        remove_message(world, index);
+    }
+    return actions_take(lab, m.to);
+}
+
+bool driver_received(struct lab *lab, uint32_t index)
+{
+    struct world *world = &lab->world;
+    struct world_message m = world->messages[index];
+    uint32_t u = (uint32_t)(m.message.object / lab->config.unit_pages);
+    struct world_unit *unit = &world->ranks[m.to].units[u];
+    struct dsm_event event = {.type = DSM_EVENT_RECEIVED};
+    uint32_t n_chunks = (lab->config.unit_pages * DSM_PAGE_BYTES + DSM_MESSAGE_CHUNK_BYTES - 1) /
+                        DSM_MESSAGE_CHUNK_BYTES;
+
+    if (unit->access != DSM_ACCESS_NONE) {
+        return lab_violated(lab, "rank %u received into unit %u while the program could see it",
+                            m.to, u);
+    }
+    unit->n_receiving--;
+    unit->has_frame = true;
+    for (uint32_t c = 0; c < WORLD_MAX_CHUNKS; c++) {
+        if (n_chunks == 1 || c == m.message.offset / DSM_MESSAGE_CHUNK_BYTES) {
+            unit->version[c] = (uint16_t)m.value;
+        }
+    }
+    remove_message(world, index);
+    event.received.unit = m.message.object;
+    event.received.len = m.message.len;
+    return step_and_act(lab, m.to, &event);
+}
+
+/* One chunk; the effect is carried out with the last. */
+static bool send_chunk(struct lab *lab, uint32_t rank, struct world_unit *unit,
+                       const struct world_effect *effect)
+{
+    uint32_t unit_bytes = lab->config.unit_pages * DSM_PAGE_BYTES;
+    uint32_t chunk = unit->n_chunks_sent++;
+    struct dsm_message message = effect->message;
+
+    message.offset = chunk * DSM_MESSAGE_CHUNK_BYTES;
+    message.len = unit_bytes - message.offset < DSM_MESSAGE_CHUNK_BYTES
+                      ? unit_bytes - message.offset
+                      : DSM_MESSAGE_CHUNK_BYTES;
+    message.room = unit_bytes;
+    if (message.offset + message.len == unit_bytes) {
+        unit->n_carried_out++;
+        unit->n_chunks_sent = 0;
+    }
+    return actions_send(lab, rank, effect->to, effect->lane, &message, unit->version[chunk]);
+}
+
+static bool carry_out(struct lab *lab, uint32_t rank, struct world_unit *unit)
+{
+    const struct world_effect *effect = &unit->effects[unit->n_carried_out];
+
+    if (effect->type == DSM_ACTION_SEND_BYTES) {
+        return send_chunk(lab, rank, unit, effect);
+    }
+    unit->n_carried_out++;
+    switch ((enum dsm_action_type)effect->type) {
+    case DSM_ACTION_MAP_READ:
+    case DSM_ACTION_MAP_WRITE:
+        if (!unit->has_frame) {
+            /* Only with is_zero: check_effect. A frame that exists is not cleared by real drivers.
+             */
+            unit->has_frame = true;
+            memset(unit->version, 0, sizeof unit->version);
+        }
+        unit->access = effect->type == DSM_ACTION_MAP_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+        return true;
+    case DSM_ACTION_DOWNGRADE:
+        if (unit->access == DSM_ACCESS_WRITE) {
+            unit->access = DSM_ACCESS_READ;
+        }
+        return true;
+    case DSM_ACTION_UNMAP:
+        unit->access = DSM_ACCESS_NONE;
+        return true;
+    case DSM_ACTION_PUNCH:
+        unit->has_frame = false;
+        return true;
+    default:
+        return lab_violated(lab, "rank %u: action %u is no effect", rank, effect->type);
+    }
+}
+
+bool driver_effect(struct lab *lab, uint32_t rank, uint32_t u)
+{
+    struct world_unit *unit = &lab->world.ranks[rank].units[u];
+
+    if (!check_effect(lab, rank, u) || !carry_out(lab, rank, unit)) {
+        return false;
+    }
+    return lab->config.has_done_gap || unit->n_carried_out == 0 || driver_done(lab, rank, u);
+}
+
+bool driver_done(struct lab *lab, uint32_t rank, uint32_t u)
+{
+    struct world_unit *unit = &lab->world.ranks[rank].units[u];
+    struct dsm_event event = {.type = DSM_EVENT_DONE};
+
+    unit->n_effects--;
+    memmove(&unit->effects[0], &unit->effects[1], unit->n_effects * sizeof unit->effects[0]);
+    memset(&unit->effects[unit->n_effects], 0, sizeof unit->effects[0]);
+    unit->n_carried_out--;
+    event.done.unit = page_of(lab, u);
+    return step_and_act(lab, rank, &event);
+}
+
+/* Threads, mappings and frames are gone, and what was on its way to it; not what it has sent. */
+void driver_crash(struct lab *lab, uint32_t rank)
+{
+    struct world *world = &lab->world;
+    struct world_rank *r = &world->ranks[rank];
+    uint32_t n_entered = r->n_entered;
+
+    memset(r, 0, sizeof *r);
+    r->timer_ns = UINT64_MAX;
+    r->n_entered = n_entered;
+    for (uint32_t t = 0; t < lab->config.n_threads; t++) {
+        r->threads[t].pc = (uint8_t)lab->config.programs[rank][t].n_ops;
+    }
+    for (uint32_t i = world->n_messages; i-- > 0;) {
+        if (world->messages[i].to == rank) {
+            remove_message(world, i);
+        }
+    }
+    world->n_crashes_left--;
+    world->dead = rank + 1;
+}
+
+bool driver_view(struct lab *lab, uint32_t rank)
+{
+    struct world *world = &lab->world;
+    struct dsm_event event = {.type = DSM_EVENT_VIEW};
+
+    event.view.rank = world->dead - 1;
+    for (uint32_t i = world->n_messages; i-- > 0;) {
+        const struct world_message *m = &world->messages[i];
+        if (m->to != rank || m->from != event.view.rank) {
+            continue;
+        }
+        if (m->is_receiving) {
+            struct world_unit *unit =
+                &world->ranks[rank].units[m->message.object / lab->config.unit_pages];
+            unit->n_receiving--;
+            unit->has_frame = true; /* with a part of the bytes */
+            memset(unit->version, 0xff, sizeof unit->version);
+        }
+        remove_message(world, i);
+    }
+    world->has_heard |= 1u << rank;
+    return step_and_act(lab, rank, &event);
+}
+
+bool driver_timer(struct lab *lab, uint32_t rank)
+{
+    struct dsm_event event = {.type = DSM_EVENT_TIMER};
+
+    lab->world.ranks[rank].timer_ns = UINT64_MAX;
+    return step_and_act(lab, rank, &event);
+}
+
+struct next_moment {
+    uint64_t now_ns, next_ns;
+};
+
+static void skip_number(void *user, uint64_t value)
+{
+    (void)user;
+    (void)value;
+}
+static void skip_txn(void *user, dsm_page_t unit, dsm_txn_t txn)
+{
+    (void)user;
+    (void)unit;
+    (void)txn;
+}
+static void skip_request(void *user, dsm_rank_t asker, uint32_t request)
+{
+    (void)user;
+    (void)asker;
+    (void)request;
+}
+static void look_at_time(void *user, uint64_t at_ns)
+{
+    struct next_moment *moment = user;
+
+    if (at_ns > moment->now_ns && at_ns < moment->next_ns) {
+        moment->next_ns = at_ns;
+    }
+}
+
+uint64_t driver_next_moment(const struct lab *lab, uint32_t rank)
+{
+    uint64_t now_ns = lab->world.ranks[rank].now_ns;
+    struct next_moment moment = {now_ns,
+                                 lab->config.keeps_end ? UINT64_MAX : now_ns + LAB_FORESIGHT_NS};
+    struct dsm_canon canon = {&moment, skip_number, skip_txn, skip_request, look_at_time};
+
+    dsm_core_canon(lab->cores[rank], &canon);
+    return moment.next_ns == now_ns + LAB_FORESIGHT_NS ? UINT64_MAX : moment.next_ns;
+}

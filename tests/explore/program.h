@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * program.h - what a thread does, as a short text.
+ *
+ *   R0  load from unit 0            X01 one instruction that stores to units 0 and 1, trapping on 0
+ *   W0  store to unit 0                 first (X10: on 1 first)
+ *   P0  prefetch for reading        Y01 one instruction that loads from both
+ *   Q0  prefetch for writing        L0 U0  take, give back lock 0
+ *   B   barrier of all ranks        A   all-reduce     C   broadcast from rank 0
+ *   D0  drop unit 0 on all ranks (rank 0 only, when nobody uses the unit)
+ *   *   any of R and W on any unit  ?   any of R, W, X, Y
+ *
+ * A wildcard is a choice made when the thread gets there, so that one run covers all programs of
+ * that shape and shares the states they have in common.
+ */
+#ifndef DSM_TESTS_EXPLORE_PROGRAM_H
+#define DSM_TESTS_EXPLORE_PROGRAM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define PROGRAM_MAX_OPS     12u
+#define PROGRAM_MAX_CHOICES 24u
+
+enum program_op_kind {
+    OP_LOAD,
+    OP_STORE,
+    OP_LOAD_TWO,
+    OP_STORE_TWO,
+    OP_PREFETCH_READ,
+    OP_PREFETCH_WRITE,
+    OP_LOCK,
+    OP_UNLOCK,
+    OP_BARRIER,
+    OP_ALLREDUCE,
+    OP_BCAST,
+    OP_DROP,
+    OP_ANY_SINGLE,
+    OP_ANY,
+};
+
+struct program_op {
+    uint8_t kind; /* enum program_op_kind */
+    uint8_t a, b; /* units, or a lock */
+};
+
+struct program {
+    uint32_t n_ops;
+    struct program_op ops[PROGRAM_MAX_OPS];
+};
+
+/* Text as above, spaces allowed. False, with a line in why, when it is wrong. */
+bool program_parse(const char *text, uint32_t n_units, uint32_t n_locks,
+                   struct program *program_out, char *why, size_t why_bytes);
+/* The operations that op stands for; one for all but wildcards. */
+uint32_t program_choices(struct program_op op, uint32_t n_units,
+                         struct program_op choices[PROGRAM_MAX_CHOICES]);
+void program_op_text(struct program_op op, char out[8]);
+void program_text(const struct program *program, char *out, size_t out_bytes);
+
+#endif

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* suite.c - see suite.h. */
+#include "suite.h"
+
+#include <string.h>
+#include "core/plant.h"
+
+#define QUICK .is_quick = true
+#define GAPS  .has_gaps = true
+#define ONE   .n_units = 1, .unit_pages = 1
+#define TWO   .n_units = 2, .unit_pages = 1
+
+/* Homes: unit u is at home on rank u mod n. */
+/* clang-format off */
+const struct suite_instance suite_instances[] = {
+    {"two-pages", "***|***", .n_ranks = 2, TWO, QUICK,
+     .aim = "all programs of 3 accesses a rank: 2 ranks, 2 pages"},
+    {"one-page", "*|**|*", .n_ranks = 3, ONE, QUICK,
+     .aim = "3 ranks, 1 page: all programs of 1, 2 and 1 accesses"},
+    {"far-home", "|***|***", .n_ranks = 3, ONE, QUICK,
+     .aim = "3 ranks, 1 page, at home on the third: all programs of 3 accesses"},
+    {"one-page-walks", "***|***|***", .n_ranks = 3, ONE, QUICK, .n_walks = 20000,
+     .aim = "3 ranks, 1 page, 3 accesses a rank: random schedules"},
+    {"gaps", "**|**", .n_ranks = 2, TWO, GAPS, QUICK,
+     .aim = "2 ranks, 2 pages, with traps and effects in two steps each"},
+    {"threads", "*,*|*", .n_ranks = 2, ONE, GAPS, QUICK,
+     .aim = "two threads of one rank on one page"},
+    {"boundary", "X01|X10", .n_ranks = 2, TWO, GAPS, QUICK,
+     .aim = "instructions that need two pages, taken in opposite order"},
+    {"reclaim", "**|*", .n_ranks = 2, TWO, QUICK, .n_reclaims = 1,
+     .aim = "the kernel drops a mapping at any moment"},
+    {"chunks", "**|**", .n_ranks = 2, .n_units = 1, .unit_pages = 32, GAPS, QUICK,
+     .aim = "a unit that travels in two pieces"},
+
+    {"locks", "L0W0U0L0U0|L0R0U0|L0W0U0", .n_ranks = 3, ONE, .n_locks = 1, QUICK,
+     .aim = "a lock goes round three ranks and guards a page"},
+    {"lock-threads", "L0U0L0U0,L0U0|L0U0L0U0,L0U0", .n_ranks = 2, ONE, .n_locks = 1, QUICK,
+     .aim = "a lock, two threads on each of two ranks"},
+    {"two-locks", "L0L1U1U0L1U1|L0L1U0U1|L1U1L0U0", .n_ranks = 3, ONE, .n_locks = 2, QUICK,
+     .aim = "two locks"},
+    {"barriers", "*B*B|*BBR0|BBR0", .n_ranks = 3, ONE, QUICK,
+     .aim = "barriers between accesses"},
+    {"collectives", "ACBA|ACBA|ACBA|ACBA", .n_ranks = 4, ONE, QUICK,
+     .aim = "reductions, broadcasts and barriers in a row, with their payloads"},
+    {"drop", "**BD0B*|**BB*|BB", .n_ranks = 3, ONE, QUICK,
+     .aim = "a unit is given back on all ranks and used again"},
+
+    {"prefetch", "P0P1*|*Q0", .n_ranks = 2, TWO, .placement = DSM_PLACEMENT_RANK, QUICK,
+     .aim = "units are asked for ahead, in a run where they have one home"},
+    {"prefetch-three", "P0*|Q0*|", .n_ranks = 3, ONE, QUICK,
+     .aim = "the same, at home elsewhere"},
+    {"evict-full", "**|*", .n_ranks = 2, TWO, .frame_limit = 1, .may_be_full = true, QUICK,
+     .aim = "one frame a rank for two units"},
+    {"evict", "**|*", .n_ranks = 2, TWO, .frame_limit = 2, QUICK,
+     .aim = "room for all, but a rank begins to free before it is full"},
+    {"evict-walks", "***|***|***", .n_ranks = 3, .n_units = 3, .unit_pages = 1, .frame_limit = 2,
+     GAPS, QUICK, .n_walks = 5000,
+     .aim = "eviction with room for all on 3 ranks, 3 units: random schedules"},
+    {"evict-full-walks", "***|***|***", .n_ranks = 3, .n_units = 3, .unit_pages = 1,
+     .frame_limit = 1, .may_be_full = true, GAPS, QUICK, .n_walks = 5000,
+     .aim = "the same without a frame to spare"},
+    {"large-walks", "????,P0??|Q1??,???|?P2?,???|????,Q0??", .n_ranks = 4, .n_units = 3,
+     .unit_pages = 1, .n_reclaims = 4, GAPS, QUICK, .n_walks = 2000,
+     .aim = "4 ranks, 2 threads each, 3 units: random schedules"},
+    {"crash", "***|***", .n_ranks = 2, ONE, .n_crashes = 1, GAPS, QUICK,
+     .aim = "a rank dies at any moment"},
+    {"crash-chunks", "**|**", .n_ranks = 2, .n_units = 1, .unit_pages = 32, .n_crashes = 1, QUICK,
+     .aim = "a rank dies, also between two pieces of a unit"},
+    {"crash-collective", "AB|AB|AB", .n_ranks = 3, ONE, .n_crashes = 1, QUICK,
+     .aim = "a rank dies before, in or after a collective"},
+
+    {"boundary-end", "X01|X10", .n_ranks = 2, TWO, GAPS, .keeps_end = true,
+     .aim = "the same, and what is kept for an instruction may be given up"},
+    {"crash-three", "**|*|*", .n_ranks = 3, ONE, .n_crashes = 1,
+     .aim = "one of three ranks dies"},
+    {"crash-lock", "L0U0|L0U0|L0U0L0U0", .n_ranks = 3, ONE, .n_locks = 1, .n_crashes = 1,
+     .aim = "the holder, the manager or a waiter of a lock dies"},
+    {"evict-3", "***|***", .n_ranks = 2, TWO, .frame_limit = 2,
+     .aim = "eviction: all programs of 3 accesses a rank"},
+    {"evict-full-3", "***|***", .n_ranks = 2, TWO, .frame_limit = 1, .may_be_full = true,
+     .aim = "the same with one frame a rank"},
+    {"one-page-2", "**|**|**", .n_ranks = 3, ONE,
+     .aim = "3 ranks, 1 page: all programs of 2 accesses a rank"},
+    {"one-page-3", "***|***|***", .n_ranks = 3, ONE,
+     .aim = "3 ranks, 1 page: all programs of 3 accesses a rank"},
+    {"three-by-two", "*|*|*", .n_ranks = 3, TWO,
+     .aim = "3 ranks, 2 pages"},
+    {"threads-2", "**,*|**", .n_ranks = 2, ONE, GAPS,
+     .aim = "two threads of one rank on one page, more accesses"},
+    {"reclaim-2", "**|**", .n_ranks = 2, TWO, .n_reclaims = 1,
+     .aim = "the kernel drops a mapping, more accesses"},
+    {"threads-two-pages", "**,*|**", .n_ranks = 2, TWO,
+     .aim = "two threads of one rank on two pages"},
+    {"instructions", "??|??", .n_ranks = 2, TWO,
+     .aim = "all programs that also have instructions for two pages"},
+    {"boundary-3", "X01|X01|X10", .n_ranks = 3, TWO,
+     .aim = "instructions that need two pages on three ranks"},
+};
+/* clang-format on */
+const uint32_t suite_n_instances = sizeof suite_instances / sizeof suite_instances[0];
+
+/* Small ones, so that make check can afford to look for every fault. */
+static const char *const plant_instances[DSM_PLANT_N] = {
+    [DSM_PLANT_DEFER_BEHIND_REQUEST] = "two-pages",
+    [DSM_PLANT_IGNORE_PRIOR] = "two-pages",
+    [DSM_PLANT_DROP_EARLY_ACK] = "one-page",
+    [DSM_PLANT_FORGET_SHARER] = "two-pages",
+    [DSM_PLANT_SWAP_EFFECTS] = "two-pages",
+    [DSM_PLANT_LOCK_PASSED_TWICE] = "locks",
+    [DSM_PLANT_NO_DOWNGRADE] = "two-pages",
+    [DSM_PLANT_EARLY_WRITE] = "two-pages",
+    [DSM_PLANT_HONOUR_ANY_COPY] = "two-pages",
+    [DSM_PLANT_DROP_OWNED] = "evict",
+    [DSM_PLANT_KEEP_ALL] = "boundary",
+};
+
+const struct suite_instance *suite_for_plant(int plant)
+{
+    for (uint32_t i = 0; plant_instances[plant] != NULL && i < suite_n_instances; i++) {
+        if (strcmp(suite_instances[i].name, plant_instances[plant]) == 0) {
+            return &suite_instances[i];
+        }
+    }
+    return NULL;
+}
+
+/* One program of the text into *program_out; returns where it stopped, or NULL. */
+static const char *parse_one(const char *at, const struct suite_instance *instance,
+                             struct program *program_out, char *why, size_t why_bytes)
+{
+    char text[128];
+    size_t n = strcspn(at, "|,");
+
+    if (n >= sizeof text) {
+        snprintf(why, why_bytes, "a program of %zu letters; %zu are allowed", n, sizeof text - 1);
+        return NULL;
+    }
+    memcpy(text, at, n);
+    text[n] = '\0';
+    if (!program_parse(text, instance->n_units, instance->n_locks, program_out, why, why_bytes)) {
+        return NULL;
+    }
+    return at + n;
+}
+
+bool suite_config(const struct suite_instance *instance, struct world_config *config_out, char *why,
+                  size_t why_bytes)
+{
+    struct world_config config = {
+        .n_ranks = instance->n_ranks,
+        .n_units = instance->n_units,
+        .unit_pages = instance->unit_pages,
+        .n_threads = 1,
+        .n_locks = instance->n_locks,
+        .frame_limit = instance->frame_limit,
+        .placement = instance->placement,
+        .has_trap_gap = instance->has_gaps,
+        .has_done_gap = instance->has_gaps,
+        .may_be_full = instance->may_be_full,
+        .keeps_end = instance->keeps_end,
+        .n_reclaims = instance->n_reclaims,
+        .n_crashes = instance->n_crashes,
+    };
+    uint32_t rank = 0, thread = 0;
+
+    snprintf(config.name, sizeof config.name, "%s", instance->name);
+    for (const char *at = instance->programs;; at++) {
+        if (rank >= config.n_ranks || thread >= WORLD_MAX_THREADS) {
+            snprintf(why, why_bytes, "programs \"%s\": more than %u ranks or %u threads a rank",
+                     instance->programs, config.n_ranks, WORLD_MAX_THREADS);
+            return false;
+        }
+        at = parse_one(at, instance, &config.programs[rank][thread], why, why_bytes);
+        if (at == NULL) {
+            return false;
+        }
+        config.n_threads = thread + 1 > config.n_threads ? thread + 1 : config.n_threads;
+        if (*at == '\0') {
+            break;
+        }
+        thread = *at == ',' ? thread + 1 : 0;
+        rank += *at == '|';
+    }
+    *config_out = config;
+    return true;
+}

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# The manuals format without a warning and cover every public function, error and variable.
+set -eu
+src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
+failures=0
+
+complain() {
+    echo "FAIL: $*"
+    failures=$((failures + 1))
+}
+
+for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8; do
+    if [ ! -f "$src/$page" ]; then
+        complain "$page is missing"
+    elif command -v groff >/dev/null; then
+        warnings=$(groff -man -ww -z -Tutf8 "$src/$page" 2>&1)
+        [ -z "$warnings" ] || complain "$page: $warnings"
+        rows=$(groff -man -Tutf8 "$src/$page" | wc -l)
+        [ "$rows" -gt 30 ] || complain "$page: formats to $rows lines"
+    fi
+done
+command -v groff >/dev/null || echo "no groff: the pages were not formatted"
+
+for name in $(grep -oE '\b(dsm_[a-z0-9_]+)\(' "$src/libdsm/include/dsm/dsm.h" | tr -d '(' | sort -u); do
+    grep -q "$name\\b" "$src/libdsm/dsm.3" || complain "dsm(3) does not mention $name"
+done
+for name in $(sed -n 's/^ *XX(\([A-Z]*\), [0-9]*,.*/\1/p' "$src/libdsm/include/dsm/dsm.h"); do
+    grep -qx ".B DSM_E_$name" "$src/libdsm/dsm.3" || complain "dsm(3) does not list DSM_E_$name"
+done
+# Variables that the code reads, by name in quotes.
+variables=$(grep -rhoE '"DSM_[A-Z_]+"' "$src"/libdsm --include=*.c | tr -d '"' | grep -v '^DSM_E_' | sort -u)
+[ -n "$variables" ] || complain "found no environment variable in the sources"
+for name in $variables; do
+    grep -q "$name" "$src/libdsm/dsm.7" || complain "dsm(7) does not mention $name"
+done
+# Flags, as --help has them.
+for program in dsmrun/dsmrun.1 dsmd/dsmd.8; do
+    flags=$(./"${program%.?}" --help | grep -oE '^ +(-[a-z], N +)?--[a-z-]+|--[a-z]+-[a-z-]+' | grep -oE '\-\-[a-z-]+' | sort -u)
+    [ -n "$flags" ] || complain "${program%.?} --help shows no flag"
+    for flag in $flags; do
+        sed 's/\\-/-/g' "$src/$program" | grep -qe "$flag\b" || complain "$program does not mention $flag"
+    done
+done
+exit $((failures != 0))

@@ -1,0 +1,497 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * ranks.c - what programs do with the library, each part checked; run under dsmrun by ranks.sh.
+ *
+ * Usage: ranks SCENARIO [SEED]. Exits 0 when every check held on this rank; prints what did not.
+ */
+#define _GNU_SOURCE
+#include <dsm/dsm.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define PAGE 4096u
+
+static uint64_t seed = 1;
+
+static void fail(const char *file, int line, const char *what)
+{
+    fprintf(stderr, "rank %u: %s:%d: %s (seed %" PRIu64 ")\n", dsm_rank(), file, line, what, seed);
+    dsm_abort(1);
+}
+#define CHECK(condition)                                                                           \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail(__FILE__, __LINE__, #condition);                                                  \
+    } while (0)
+
+static uint64_t next_random(uint64_t *state)
+{
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+
+static void *shared(size_t bytes, enum dsm_placement placement, uint64_t unit)
+{
+    struct dsm_alloc_options options;
+    void *p = NULL;
+    dsm_alloc_options_init(&options);
+    options.placement = placement;
+    options.unit_bytes = unit;
+    options.name = "test";
+    CHECK(dsm_alloc(bytes, &options, &p) == 0);
+    return p;
+}
+
+/* Every rank writes its share, everybody reads everything, in turns, for several rounds. */
+static void fill_and_check(enum dsm_placement placement, uint64_t unit, size_t n_words)
+{
+    uint64_t *a = shared(n_words * 8, placement, unit);
+    uint32_t rank = dsm_rank(), n = dsm_size();
+    for (size_t i = rank; i < n_words; i += 509)
+        CHECK(a[i] == 0); /* never written reads as zero */
+    CHECK(dsm_barrier() == 0);
+    for (uint64_t round = 1; round <= 3; round++) {
+        size_t lo = n_words * ((rank + round) % n) / n, hi = n_words * ((rank + round) % n + 1) / n;
+        for (size_t i = lo; i < hi; i++)
+            a[i] = round * 1000003 + i;
+        CHECK(dsm_barrier() == 0);
+        for (size_t i = 0; i < n_words; i += 61)
+            CHECK(a[i] == round * 1000003 + i);
+        CHECK(dsm_barrier() == 0);
+    }
+    if (rank == n - 1)
+        CHECK(dsm_free(a) == 0);
+    CHECK(dsm_barrier() == 0);
+}
+
+static void scenario_fill(void)
+{
+    for (int placement = DSM_PLACE_BLOCK; placement <= DSM_PLACE_FIRST_TOUCH; placement++)
+        fill_and_check((enum dsm_placement)placement, 0, 40000);
+}
+
+static void scenario_units(void)
+{
+    for (uint64_t unit = 4096; unit <= 2u << 20; unit *= 8)
+        fill_and_check(DSM_PLACE_CYCLIC, unit, 1u << 19);
+    fill_and_check(DSM_PLACE_BLOCK, 2u << 20, 1u << 19);
+}
+
+struct counter {
+    uint64_t value;
+    uint64_t pad[511];
+    uint64_t other_page;
+};
+
+static void *lock_worker(void *arg)
+{
+    struct counter *c = arg;
+    for (int i = 0; i < 300; i++) {
+        CHECK(dsm_lock(c) == 0);
+        uint64_t v = c->value;
+        c->other_page = v;
+        c->value = v + 1;
+        CHECK(c->other_page == v);
+        CHECK(dsm_unlock(c) == 0);
+    }
+    return NULL;
+}
+
+static void scenario_locks(void)
+{
+    enum { THREADS = 3 };
+    struct counter *c = shared(sizeof *c, DSM_PLACE_RANK, 0);
+    pthread_t t[THREADS];
+    for (int i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&t[i], NULL, lock_worker, c) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    CHECK(dsm_barrier() == 0);
+    CHECK(c->value == 300ull * THREADS * dsm_size());
+    CHECK(dsm_lock(c) == 0);
+    CHECK(dsm_lock(c) == DSM_E_DEADLOCK);
+    CHECK(dsm_unlock(c) == 0);
+    CHECK(dsm_unlock(c) == DSM_E_NOTHELD);
+    CHECK(dsm_lock(NULL) == DSM_E_RANGE);
+    CHECK(dsm_barrier() == 0);
+}
+
+static void *atomic_worker(void *arg)
+{
+    uint64_t *p = arg;
+    for (int i = 0; i < 2000; i++)
+        dsm_fetch_add_u64(p, 1);
+    return NULL;
+}
+
+static void scenario_atomics(void)
+{
+    uint64_t *p = shared(PAGE, DSM_PLACE_BLOCK, 0);
+    pthread_t t[2];
+    for (int i = 0; i < 2; i++)
+        CHECK(pthread_create(&t[i], NULL, atomic_worker, p) == 0);
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    CHECK(dsm_barrier() == 0);
+    CHECK(*p == 4000ull * dsm_size());
+    CHECK(dsm_barrier() == 0);
+}
+
+static void scenario_collectives(void)
+{
+    uint32_t rank = dsm_rank(), n = dsm_size();
+    static uint64_t big[3000];
+    for (uint32_t root = 0; root < n; root++) {
+        for (size_t i = 0; i < 3000; i++)
+            big[i] = rank == root ? root * 7919 + i : 0;
+        CHECK(dsm_bcast(big, sizeof big, root) == 0);
+        for (size_t i = 0; i < 3000; i++)
+            CHECK(big[i] == root * 7919 + i);
+    }
+    for (int round = 0; round < 50; round++) {
+        int64_t sum = rank + 1;
+        CHECK(dsm_allreduce(&sum, 1, DSM_INT64, DSM_SUM) == 0);
+        CHECK(sum == (int64_t)n * (n + 1) / 2);
+        double top[700];
+        for (int i = 0; i < 700; i++)
+            top[i] = rank * 10.0 + i;
+        CHECK(dsm_allreduce(top, 700, DSM_DOUBLE, DSM_MAX) == 0);
+        for (int i = 0; i < 700; i++)
+            CHECK(top[i] == (n - 1) * 10.0 + i);
+        uint32_t bits = 1u << rank;
+        CHECK(dsm_allreduce(&bits, 1, DSM_UINT32, DSM_BOR) == 0);
+        CHECK(bits == (1u << n) - 1);
+    }
+    float f = 1;
+    CHECK(dsm_allreduce(&f, 1, DSM_FLOAT, DSM_BXOR) == DSM_E_INVAL);
+    CHECK(dsm_bcast(big, 8, n) == DSM_E_INVAL);
+    if (n >= 3) {
+        uint32_t members[] = {2, 0};
+        uint64_t *p = shared(PAGE, DSM_PLACE_RANK, 0);
+        for (uint64_t round = 1; round <= 20 && rank != 1; round++) {
+            if (rank == 0)
+                *p = round;
+            if (rank == 0 || rank == 2)
+                CHECK(dsm_barrier_group(members, 2) == 0);
+            if (rank == 2)
+                CHECK(*p == round);
+            if (rank == 0 || rank == 2)
+                CHECK(dsm_barrier_group(members, 2) == 0);
+        }
+        if (rank == 1)
+            CHECK(dsm_barrier_group(members, 2) == DSM_E_INVAL);
+    }
+    CHECK(dsm_barrier() == 0);
+}
+
+/* Any rank allocates, the next frees, contents travel by pointer. */
+static void scenario_malloc(void)
+{
+    enum { SLOTS = 64 };
+    struct slot {
+        uint64_t *block;
+        uint64_t n_words;
+    };
+    uint32_t rank = dsm_rank(), n = dsm_size();
+    struct slot *slots = shared(n * SLOTS * sizeof *slots, DSM_PLACE_BLOCK, 0);
+    uint64_t state = seed * 77 + rank + 1;
+    for (int round = 0; round < 8; round++) {
+        for (int i = 0; i < SLOTS; i++) {
+            struct slot *s = &slots[rank * SLOTS + i];
+            s->n_words = 1 + next_random(&state) % (i % 16 == 0 ? 60000 : 500);
+            s->block = dsm_malloc(s->n_words * 8);
+            CHECK(s->block);
+            CHECK(s->n_words * 8 < PAGE || (uintptr_t)s->block % PAGE == 0);
+            for (uint64_t w = 0; w < s->n_words; w += 37)
+                s->block[w] = (uintptr_t)&s->block[w];
+        }
+        CHECK(dsm_barrier() == 0);
+        struct slot *theirs = &slots[(rank + 1) % n * SLOTS];
+        for (int i = 0; i < SLOTS; i++) {
+            for (uint64_t w = 0; w < theirs[i].n_words; w += 37)
+                CHECK(theirs[i].block[w] == (uintptr_t)&theirs[i].block[w]);
+            if (i == 5) {
+                theirs[i].block = dsm_realloc(theirs[i].block, theirs[i].n_words * 16);
+                CHECK(theirs[i].block);
+                CHECK(theirs[i].block[0] == theirs[i].block[0]);
+            }
+            CHECK(dsm_free(theirs[i].block) == 0);
+        }
+        CHECK(dsm_barrier() == 0);
+    }
+    uint64_t *z = dsm_calloc(1000, 8);
+    CHECK(z);
+    for (int i = 0; i < 1000; i++)
+        CHECK(z[i] == 0);
+    CHECK(dsm_free(z) == 0);
+    CHECK(dsm_free(NULL) == 0);
+    void *aligned = dsm_aligned_alloc(1u << 20, 100);
+    CHECK(aligned && (uintptr_t)aligned % (1u << 20) == 0);
+    CHECK(dsm_free(aligned) == 0);
+    CHECK(!dsm_malloc(dsm_region_bytes() + 1) && errno == ENOMEM);
+    CHECK(dsm_barrier() == 0);
+}
+
+static void scenario_prefetch(void)
+{
+    size_t n_words = (8u << 20) / 8;
+    uint64_t *a = shared(n_words * 8, DSM_PLACE_CYCLIC, 0);
+    uint32_t rank = dsm_rank(), n = dsm_size();
+    for (uint32_t writer = 0; writer < n; writer++) {
+        if (rank == writer) {
+            CHECK(dsm_prefetch(a, n_words * 8, DSM_WRITE) == 0);
+            for (size_t i = 0; i < n_words; i++)
+                a[i] = writer * 31 + i;
+        }
+        CHECK(dsm_barrier() == 0);
+        CHECK(dsm_prefetch(a, n_words * 8, DSM_READ) == 0);
+        for (size_t i = 0; i < n_words; i += 13)
+            CHECK(a[i] == writer * 31 + i);
+        CHECK(dsm_barrier() == 0);
+    }
+    CHECK(dsm_prefetch((uint8_t *)dsm_base() + dsm_region_bytes() - 1, 2, DSM_READ) == DSM_E_RANGE);
+    CHECK(dsm_prefetch(a, 1, (enum dsm_access)7) == DSM_E_INVAL);
+}
+
+/* Stores that straddle two pages, taken by all ranks in opposite order. */
+static void scenario_straddle(void)
+{
+    uint8_t *p = shared(4 * PAGE, DSM_PLACE_CYCLIC, 0);
+    uint32_t rank = dsm_rank();
+    uint64_t *word = (uint64_t *)(void *)(p + PAGE - 4);
+    for (int i = 0; i < 2000; i++) {
+        if (rank % 2)
+            memmove(p + PAGE - 2048, p + 2 * PAGE - 2048, 4096);
+        else
+            memmove(p + 2 * PAGE - 2048, p + PAGE - 2048, 4096);
+        *(volatile uint64_t *)word = (uint64_t)rank << 32 | rank;
+    }
+    CHECK(dsm_barrier() == 0);
+    uint64_t v = *(volatile uint64_t *)word;
+    CHECK((uint32_t)v < dsm_size());
+    CHECK(dsm_barrier() == 0);
+}
+
+/* A region larger than all but the sum of the ranks' memory. */
+static void scenario_evict(void)
+{
+    size_t n_pages = (256u << 20) / PAGE;
+    const char *scale = getenv("EVICT_MIB");
+    if (scale)
+        n_pages = ((size_t)atol(scale) << 20) / PAGE;
+    uint64_t *a = shared(n_pages * PAGE, DSM_PLACE_CYCLIC, 0);
+    if (dsm_rank() == 0) {
+        for (uint64_t round = 1; round <= 2; round++) {
+            for (size_t i = 0; i < n_pages; i++) {
+                a[i * 512] = round << 32 | i;
+                a[i * 512 + 511] = ~(uint64_t)i;
+            }
+            for (size_t i = 0; i < n_pages; i++) {
+                CHECK(a[i * 512] == (round << 32 | i));
+                CHECK(a[i * 512 + 511] == ~(uint64_t)i);
+            }
+        }
+    }
+    CHECK(dsm_barrier() == 0);
+    for (size_t i = dsm_rank(); i < n_pages; i += 97)
+        CHECK(a[i * 512] == (2ull << 32 | i));
+    CHECK(dsm_barrier() == 0);
+    struct dsm_stats s = {.struct_size = sizeof s};
+    CHECK(dsm_stats_get(&s) == 0);
+    if (dsm_rank() == 0)
+        CHECK(s.evicted_owned > 0);
+}
+
+static void scenario_where(void)
+{
+    uint8_t *p = shared(16 * PAGE, DSM_PLACE_RANK, 8192);
+    struct dsm_where w;
+    CHECK(dsm_where(p + 5 * PAGE, &w) == 0);
+    CHECK(w.unit_addr == (uintptr_t)p + 4 * PAGE && w.unit_bytes == 8192);
+    CHECK(w.alloc_addr == (uintptr_t)p && w.alloc_bytes == 16 * PAGE);
+    CHECK(strcmp(w.alloc_name, "test") == 0);
+    CHECK(w.home == 0 && w.state == DSM_STATE_NONE);
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == dsm_size() - 1) {
+        p[5 * PAGE] = 1;
+        CHECK(dsm_where(p + 5 * PAGE, &w) == 0);
+        CHECK(w.state == DSM_STATE_WRITE && w.is_owner);
+    }
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == 0) {
+        CHECK(dsm_where(p + 5 * PAGE, &w) == 0);
+        CHECK(w.owner == dsm_size() - 1);
+    }
+    CHECK(dsm_where(NULL, &w) == DSM_E_RANGE);
+    CHECK(dsm_barrier() == 0);
+}
+
+static struct random_world {
+    uint64_t *words;
+    size_t n_words;
+} world;
+
+static void *random_worker(void *arg)
+{
+    uint64_t state = seed * 0x9e3779b97f4a7c15ull + (uint64_t)(uintptr_t)arg + 1;
+    for (int i = 0; i < 4000; i++) {
+        size_t at = next_random(&state) % world.n_words;
+        switch (next_random(&state) % 4) {
+        case 0:
+            dsm_fetch_add_u64(&world.words[at], 1);
+            break;
+        case 1: { /* move one from here to there under two locks, in order */
+            size_t to = next_random(&state) % world.n_words;
+            size_t lo = at < to ? at : to, hi = at < to ? to : at;
+            if (lo == hi)
+                break;
+            CHECK(dsm_lock(&world.words[lo]) == 0);
+            CHECK(dsm_lock(&world.words[hi]) == 0);
+            dsm_fetch_add_u64(&world.words[at], (uint64_t)-1);
+            dsm_fetch_add_u64(&world.words[to], 1);
+            CHECK(dsm_unlock(&world.words[hi]) == 0);
+            CHECK(dsm_unlock(&world.words[lo]) == 0);
+            dsm_fetch_add_u64(&world.words[at], 1);
+            break;
+        }
+        case 2:
+            (void)*(volatile uint64_t *)&world.words[at];
+            dsm_fetch_add_u64(&world.words[at], 1);
+            break;
+        default:
+            (void)dsm_prefetch(&world.words[at],
+                               3 * PAGE < (world.n_words - at) * 8 ? 3 * PAGE
+                                                                   : (world.n_words - at) * 8,
+                               next_random(&state) % 2 ? DSM_READ : DSM_WRITE);
+            dsm_fetch_add_u64(&world.words[at], 1);
+        }
+    }
+    return NULL;
+}
+
+/* Threads of all ranks add to words of few pages: the sum tells whether one was ever lost. */
+static void scenario_random(void)
+{
+    enum { THREADS = 2, PAGES = 24 };
+    world.n_words = PAGES * 512;
+    world.words = shared(PAGES * PAGE, DSM_PLACE_CYCLIC, 0);
+    pthread_t t[THREADS];
+    for (uintptr_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&t[i], NULL, random_worker, (void *)(dsm_rank() * THREADS + i)) == 0);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    CHECK(dsm_barrier() == 0);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < world.n_words; i++)
+        sum += world.words[i];
+    uint64_t most = 4000ull * THREADS * dsm_size();
+    CHECK(sum <= most && sum >= most - most / 512); /* case 1 with lo == hi adds nothing */
+    CHECK(dsm_barrier() == 0);
+}
+
+/* A rank dies while the others wait for it: dsmrun ends the job and names it. */
+static void scenario_die(void)
+{
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == dsm_size() - 1)
+        raise(SIGKILL);
+    (void)dsm_barrier();
+    fail(__FILE__, __LINE__, "a barrier with a dead rank came to an end");
+}
+
+/* A rank ends without dsm_finalize while the others wait for it. */
+static void scenario_leave(void)
+{
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == dsm_size() - 1)
+        exit(0);
+    (void)dsm_barrier();
+    fail(__FILE__, __LINE__, "a barrier with a rank that left came to an end");
+}
+
+static sigjmp_buf after_bus;
+
+static void on_bus(int signal)
+{
+    (void)signal;
+    siglongjmp(after_bus, 1);
+}
+
+/* DSM_ON_LOSS=continue: what the dead rank had is gone, the rest goes on. */
+static void scenario_survive(void)
+{
+    uint32_t last = dsm_size() - 1;
+    uint64_t *mine = shared(dsm_size() * PAGE, DSM_PLACE_BLOCK, 0);
+    struct sigaction action = {.sa_handler = on_bus};
+    CHECK(sigaction(SIGBUS, &action, NULL) == 0);
+    mine[dsm_rank() * 512] = dsm_rank() + 1;
+    if (dsm_rank() == 0)
+        mine[last * 512 + 1] = 5; /* a race on purpose: whoever comes last owns the page */
+    int error = dsm_barrier();    /* PEER: it died while this rank was still in the barrier */
+    CHECK(error == 0 || error == DSM_E_PEER);
+    if (dsm_rank() == last) {
+        mine[last * 512] = 7;
+        raise(SIGKILL);
+    }
+    while (dsm_barrier() == 0)
+        ; /* until the death is known */
+    volatile int has_failed = 0;
+    if (sigsetjmp(after_bus, 1) == 0)
+        (void)*(volatile uint64_t *)&mine[last * 512];
+    else
+        has_failed = 1;
+    CHECK(has_failed);
+    CHECK(mine[dsm_rank() * 512] == dsm_rank() + 1u);
+    CHECK(dsm_barrier() == DSM_E_PEER);
+    CHECK(dsm_finalize() == DSM_E_PEER);
+    exit(0);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        void (*run)(void);
+    } scenarios[] = {
+        {"fill", scenario_fill},
+        {"units", scenario_units},
+        {"locks", scenario_locks},
+        {"atomics", scenario_atomics},
+        {"malloc", scenario_malloc},
+        {"prefetch", scenario_prefetch},
+        {"straddle", scenario_straddle},
+        {"evict", scenario_evict},
+        {"where", scenario_where},
+        {"random", scenario_random},
+        {"collectives", scenario_collectives},
+        {"die", scenario_die},
+        {"leave", scenario_leave},
+        {"survive", scenario_survive},
+    };
+    if (argc > 2)
+        seed = strtoull(argv[2], NULL, 0);
+    for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
+        if (strcmp(argv[1], scenarios[i].name) != 0)
+            continue;
+        int error = dsm_init(NULL);
+        if (error)
+            return 2;
+        scenarios[i].run();
+        error = dsm_finalize();
+        if (error)
+            fprintf(stderr, "dsm_finalize: %s\n", dsm_strerror(error));
+        return error ? 1 : 0;
+    }
+    fprintf(stderr, "usage: ranks SCENARIO [SEED]\n");
+    return 2;
+}

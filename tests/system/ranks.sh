@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# What the library does between real processes, over every trap backend of this machine.
+# RANKS_TRAPS and RANKS_SEED override what is run.
+set -u
+build=${abs_top_builddir:-$PWD}
+dsmrun=$build/dsmrun/dsmrun
+ranks=$build/tests/system/ranks
+seed=${RANKS_SEED:-$(date +%s)}
+passed=0 failed=0
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# expect STATUS PATTERN COMMAND...: the exit status, and a line on stderr (empty: none wanted).
+expect() {
+    local status=$1 pattern=$2
+    shift 2
+    timeout -k 5 120 "$@" >"$work/out" 2>"$work/err"
+    local got=$?
+    if [ "$got" -ne "$status" ] || { [ -n "$pattern" ] && ! grep -Eq "$pattern" "$work/err"; } ||
+        { [ -z "$pattern" ] && [ -s "$work/err" ]; }; then
+        failed=$((failed + 1))
+        echo "FAILED (status $got, wanted $status${pattern:+ and /$pattern/}): DSM_TRAP=${DSM_TRAP-} $*"
+        sed 's/^/  | /' "$work/out" "$work/err" | tail -n 20
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+echo "seed $seed"
+for t in ${RANKS_TRAPS:-sigbus uffd segv}; do
+    export DSM_TRAP=$t
+    for scenario in fill units locks atomics malloc prefetch straddle where random collectives; do
+        expect 0 '' "$dsmrun" -n 2 "$ranks" "$scenario" "$seed"
+    done
+    for scenario in fill malloc random collectives; do
+        expect 0 '' "$dsmrun" -n 4 "$ranks" "$scenario" "$seed"
+    done
+    expect 0 '' "$ranks" malloc "$seed"
+    expect 0 '' "$dsmrun" -n 1 "$ranks" random "$seed"
+    expect 0 '' env EVICT_MIB=64 "$dsmrun" -n 4 --mem-max 24M "$ranks" evict
+done
+unset DSM_TRAP
+expect 0 '' "$dsmrun" -n 8 --mem-max 64M "$ranks" evict
+expect 137 'rank 3 .* died of signal 9' "$dsmrun" -n 4 "$ranks" die
+expect 1 'rank 3 ' "$dsmrun" -n 4 "$ranks" leave
+expect 137 'lost with rank 2' env DSM_ON_LOSS=continue "$dsmrun" -n 3 "$ranks" survive
+left=$(pgrep -f "^[^ ]*/(lt-)?ranks " | wc -l) # by the name that libtool gives it
+[ "$left" -eq 0 ] || { failed=$((failed + 1)); echo "FAILED: $left processes are left behind"; }
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
