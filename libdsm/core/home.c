@@ -15,6 +15,7 @@ struct ask {
     uint8_t access, flags;
     uint32_t request;
     dsm_rank_t offered_by; /* access OWN */
+    uint32_t key;
 };
 
 static uint8_t async_flag(const struct ask *ask)
@@ -60,6 +61,7 @@ static void forward(struct dsm_step *s, const struct ask *ask, const struct dsm_
     m->txn = dir->txn;
     m->prior = dir->owner_txn;
     m->acks = acks;
+    m->key = ask->key;
 }
 
 /* Tells every sharer but the asker; returns how many acknowledgements the asker will get. */
@@ -186,7 +188,8 @@ int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m)
                       .access = m->access,
                       .flags = m->flags,
                       .request = m->request,
-                      .offered_by = m->peer};
+                      .offered_by = m->peer,
+                      .key = m->key};
     uint32_t i;
 
     if (m->object >= core->config.n_pages || m->count == 0 || m->count > DSM_RUN_MAX_UNITS ||

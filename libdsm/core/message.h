@@ -30,10 +30,10 @@ enum dsm_lane {
  *   REQUEST      asker -> home. access, request; count = units in the run (same unit size and home,
  *                consecutive); F_HAS_COPY: the asker holds valid bytes and keeps them until
  *                answered; F_ASYNC; peer (OWN only): the rank that offered the unit: refused when it
- *                is no longer the owner
+ *                is no longer the owner; key (filled in by the driver)
  *   FORWARD      home -> owner. access (READ, WRITE or OWN), peer = asker, txn, prior, request,
  *                acks = acknowledgements the asker will get; F_NO_BYTES: the asker has valid bytes;
- *                F_ASYNC
+ *                F_ASYNC; key of the request (of the home's own request: filled in by its driver)
  *   INVALIDATE   home -> sharer. peer = writer that gets the ACK, txn, prior, request; F_ASYNC
  *   GRANT        owner or home -> asker. access, txn, request, acks; len = bytes that follow (0:
  *                F_ZERO never written, or F_NO_BYTES use the copy you have); offset, room: units
@@ -120,6 +120,9 @@ struct dsm_message {
     uint32_t len;     /* bytes that follow the header */
     uint32_t offset;  /* of these bytes in the unit */
     uint32_t room;    /* OFFER_REPLY: free pages; GRANT: bytes of the whole unit; else 0 */
+    uint32_t key;     /* REQUEST, FORWARD: the transport's, opaque here: lets the bytes be written
+                         straight into the asker's frame, for this request alone; 0: none. In the
+                         message of SEND_BYTES as well, but not in the GRANT's header */
 };
 
 #define DSM_MESSAGE_HEADER_BYTES 64u

@@ -21,7 +21,8 @@
     XX(EARLY_WRITE, "a writer does not wait for its acknowledgements")                             \
     XX(HONOUR_ANY_COPY, "an upgrade is granted without bytes to a rank that is no sharer")         \
     XX(DROP_OWNED, "an owned unit is evicted as if it were a clean copy")                          \
-    XX(KEEP_ALL, "a waiting thread keeps higher units as well as lower ones")
+    XX(KEEP_ALL, "a waiting thread keeps higher units as well as lower ones")                      \
+    XX(OTHER_KEY, "bytes are sent with the key of an earlier request")
 
 enum dsm_plant {
     DSM_PLANT_NONE,

@@ -131,7 +131,7 @@ struct dsm_order {
     uint8_t type, access, flags;
     dsm_rank_t peer;
     dsm_txn_t txn, prior;
-    uint32_t request, acks;
+    uint32_t request, acks, key;
 };
 
 /* Directory entry: one unit at its home. */

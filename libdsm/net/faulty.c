@@ -30,6 +30,7 @@ struct frame {
     uint64_t due_ns;
     uint64_t cookie;
     const void *payload;
+    uint32_t key;
     uint8_t header[DSM_NET_HEADER_BYTES];
     uint8_t copy[];
 };
@@ -92,7 +93,7 @@ static void arm(struct dsm_net *net, uint64_t at_ns)
 }
 
 static int faulty_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
-                       const void *payload, uint64_t cookie)
+                       const void *payload, uint64_t cookie, uint32_t key)
 {
     uint32_t len_bytes = dsm_get_u32(header + DSM_NET_LEN_AT);
     if (to >= net->n_ranks || to == net->self || lane >= N_LANES ||
@@ -103,7 +104,8 @@ static int faulty_send(struct dsm_net *net, uint32_t to, unsigned lane, const ui
     struct frame *frame = malloc(sizeof *frame + copy_bytes);
     if (!frame)
         return DSM_E_NOMEM;
-    *frame = (struct frame){.cookie = cookie, .payload = cookie ? payload : frame->copy};
+    *frame =
+        (struct frame){.cookie = cookie, .payload = cookie ? payload : frame->copy, .key = key};
     memcpy(frame->header, header, sizeof frame->header);
     if (copy_bytes)
         memcpy(frame->copy, payload, copy_bytes);
@@ -170,7 +172,7 @@ static void pass_on(struct dsm_net *net, uint32_t to, unsigned lane, uint64_t no
         uint64_t at_ns = frame->due_ns;
         if (at_ns <= now_ns) {
             error = net->inner_ops->send(net->inner, to, lane, frame->header, frame->payload,
-                                         frame->cookie);
+                                         frame->cookie, frame->key);
             if (!error)
                 free(take_head(&peer->lanes[lane]));
             at_ns = now_ns + RETRY_NS;

@@ -197,9 +197,10 @@ static void hub_unready(struct dsm_net *net)
 /* ---- sending ---- */
 
 static int loop_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
-                     const void *payload, uint64_t cookie)
+                     const void *payload, uint64_t cookie, uint32_t key)
 {
     uint32_t len_bytes = dsm_get_u32(header + DSM_NET_LEN_AT);
+    (void)key;
     if (to >= net->n_ranks || to == net->self || lane >= N_LANES ||
         len_bytes > DSM_NET_MAX_PAYLOAD || (len_bytes && !payload) ||
         (!cookie && len_bytes > MAX_COPY_BYTES))

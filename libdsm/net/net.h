@@ -18,10 +18,20 @@
  * until on_sent(cookie). Where received payload goes is decided by on_header, after the header is
  * known and before a byte is read.
  *
- * Threads: send, flush, poll, claim, release, kick: any thread, also in a signal handler: no
- * allocation (after a peer's first frame), no stdio, no lock that can be held while user code runs
- * (internal locks are taken with signals blocked or from the signal handler, and held briefly).
- * The rest: the thread that opened it, before the loop runs, or the loop's thread.
+ * Landing. A transport that can write into a peer's memory (rdma) does so in the one range told
+ * with set_memory, which has the same layout on all ranks. Whoever asks for bytes hands out a key
+ * (landing) with the request; whoever answers gives it to send, and the payload may be in the
+ * asker's memory, at the offset it has in the sender's, before the header is heard of. So a key may
+ * only travel with a request that is under way and whose memory nobody else uses until it is
+ * answered. For bytes that were written so, the transport calls on_header as for any other, and at
+ * once on_payload when *dst_out is the very place they are in; NULL: the header alone is passed
+ * over; any other place breaks the protocol. After a loss the keys that the lost rank was given are
+ * worth nothing from on_lost on.
+ *
+ * Threads: send, flush, poll, claim, release, kick, landing, unpin: any thread, also in a signal
+ * handler: no allocation (after a peer's first frame), no stdio, no lock that can be held while
+ * user code runs (internal locks are taken with signals blocked or from the signal handler, and
+ * held briefly). The rest: the thread that opened it, before the loop runs, or the loop's thread.
  */
 #ifndef DSM_NET_NET_H
 #define DSM_NET_NET_H
@@ -88,16 +98,31 @@ struct dsm_net_ops {
     /* Who we are, and addresses[n_ranks], copied; once. Connections are made lazily, at the first
      * send; those of peers that come earlier wait. Errors: INVAL. */
     int (*set_peers)(struct dsm_net *net, uint32_t self, const char *const *addresses);
+    /* The memory that bytes may be written into by peers, told once, before the first send. NULL
+     * op: the transport cannot. Errors: SYSTEM, NOMEM. */
+    int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes);
+    /* A key with which a peer may write [addr, addr + len_bytes) of the memory, for a request that
+     * is about to be sent; 0: none, the bytes travel behind their header: not registered (yet: the
+     * loop's thread is asked to), or more than one registered piece. Any thread, also in a signal
+     * handler. NULL op: always 0. */
+    uint32_t (*landing)(struct dsm_net *net, const void *addr, size_t len_bytes);
+    /* Before memory is given back to the system. True: nothing of it is registered. False: some is,
+     * and what a peer writes into a hole punched there would vanish: the caller keeps the memory
+     * and clears it. Any thread, also in a signal handler. NULL op: always true. */
+    bool (*unpin)(struct dsm_net *net, const void *addr, size_t len_bytes);
     /*
      * Queues one frame: header (64 bytes, len at DSM_NET_LEN_AT) and its payload. Never blocks.
      * cookie 0: the payload, at most 4096 bytes, is copied now and there is no on_sent. Any other
      * cookie is reported through on_sent exactly once, also when the peer is lost and for len 0; a
      * send that fails reports nothing.
+     * key: what `to` handed out with landing; then the payload lies in our memory and may be
+     * written to the same offset of the peer's, before the header. 0: it follows the header. A
+     * transport without landing ignores it.
      * To a peer that is not connected yet: queued, and the loop's thread connects.
      * Errors: PEER (lost), NOMEM (queue bound reached), INVAL.
      */
     int (*send)(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
-                const void *payload, uint64_t cookie);
+                const void *payload, uint64_t cookie, uint32_t key);
     /* Writes what is queued, as far as the sockets take it; the rest goes out when they are
      * writable again. Runs on_sent, so not with a lock held that on_sent takes. A frame that
      * another thread is writing just now goes out with that thread. */

@@ -234,7 +234,7 @@ struct dsm_net {
 
 /* tcp_tx.c */
 int dsm_tcp_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
-                 const void *payload, uint64_t cookie);
+                 const void *payload, uint64_t cookie, uint32_t key);
 void dsm_tcp_flush(struct dsm_net *net);
 void dsm_tcp_tx_up(struct dsm_tcp_conn *conn);
 /* Writes as much as the socket takes. Signal-handler safe. */

@@ -117,9 +117,10 @@ static int queue(struct dsm_tcp_tx *tx, const uint8_t *header, const void *paylo
 }
 
 int dsm_tcp_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
-                 const void *payload, uint64_t cookie)
+                 const void *payload, uint64_t cookie, uint32_t key)
 {
     uint32_t len_bytes = dsm_get_u32(header + DSM_NET_LEN_AT);
+    (void)key;
     if (to >= net->n_ranks || to == net->self || lane >= DSM_TCP_LANES ||
         len_bytes > DSM_NET_MAX_PAYLOAD || (len_bytes && !payload) ||
         (!cookie && len_bytes > DSM_TCP_COPY_BYTES))

@@ -372,6 +372,8 @@ int dsm_init(const struct dsm_config *config)
         rt.driver.net = rt.net;
         rt.driver.net_ops = rt.net_ops;
         error = rt.net_ops->set_peers(rt.net, rt.info.rank, rt.info.addresses);
+        if (!error && rt.net_ops->set_memory)
+            error = rt.net_ops->set_memory(rt.net, rt.region.frame, rt.region.len_bytes);
     }
     if (!error)
         error = open_trap(&rt);

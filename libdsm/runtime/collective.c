@@ -187,7 +187,7 @@ static void send_round(struct dsm_driver *d, const struct dsm_action *a)
     /* Copied by the transport: the payload changes with the next round. A lost peer is told by
      * on_lost. */
     if (d->net)
-        (void)d->net_ops->send(d->net, a->to, a->lane, header, m.len ? c->payload : NULL, 0);
+        (void)d->net_ops->send(d->net, a->to, a->lane, header, m.len ? c->payload : NULL, 0, 0);
     atomic_store(&d->has_unsent, true);
 }
 

@@ -66,7 +66,9 @@ static void send_header(struct dsm_driver *d, dsm_rank_t to, unsigned lane,
 {
     uint8_t header[DSM_MESSAGE_HEADER_BYTES];
     dsm_frame_encode(m, header);
-    int error = d->net ? d->net_ops->send(d->net, to, lane, header, payload, cookie) : DSM_E_PEER;
+    uint32_t key = payload ? m->key : 0; /* without bytes it is in the header */
+    int error =
+        d->net ? d->net_ops->send(d->net, to, lane, header, payload, cookie, key) : DSM_E_PEER;
     if (error == DSM_E_NOMEM)
         dsm_log(DSM_LOG_ERROR, "the send queue to rank %u is full: message type %u is lost", to,
                 m->type);
@@ -81,6 +83,23 @@ void dsm_driver_send(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane, st
     m->job = d->config.job;
     m->from = d->config.self;
     send_header(d, to, lane, m, NULL, 0, &error);
+}
+
+/* A request for bytes, or the order that our own one became where its home is here: says how the
+ * bytes may be written straight into their frame. */
+static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
+{
+    struct dsm_message m = a->message;
+    int error; /* a lost peer is told by on_lost */
+    bool is_ours =
+        m.type == DSM_MSG_REQUEST || (m.type == DSM_MSG_FORWARD && m.peer == d->config.self);
+    if (is_ours && d->net && d->net_ops->landing) {
+        uint64_t n_units = m.type == DSM_MSG_REQUEST ? m.count : 1;
+        uint64_t n_pages = n_units * dsm_placement_unit(d->placement, m.object).n_pages;
+        m.key = d->net_ops->landing(d->net, d->region->frame + (m.object << DSM_PAGE_SHIFT),
+                                    (size_t)n_pages << DSM_PAGE_SHIFT);
+    }
+    send_header(d, a->to, a->lane, &m, NULL, 0, &error);
 }
 
 static void finish_effect(struct dsm_driver *d, dsm_page_t unit)
@@ -291,17 +310,43 @@ static void gather(struct dsm_driver *d, struct dsm_action *a, uint32_t from)
     }
 }
 
-static void punch(struct dsm_driver *d, const struct dsm_action *a)
+static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 {
-    int error = dsm_region_punch(d->region, a->page, a->n_pages);
-    if (error)
-        die("giving memory back", error, a->page);
+    return !d->net || !d->net_ops->unpin ||
+           d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
+                             (size_t)n_pages << DSM_PAGE_SHIFT);
+}
+
+/*
+ * Gives frames back, but for what the transport has registered: that is cleared. Halved until a
+ * piece is all free or not larger than the largest unit, so that a huge range of which little is
+ * registered costs little.
+ */
+static void punch(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+{
+    uint64_t piece = n_pages;
+    for (dsm_page_t at = first, end = first + n_pages; at < end;) {
+        piece = piece < end - at ? piece : end - at;
+        bool is_free = unpin(d, at, piece);
+        if (!is_free && piece > DSM_UNIT_MAX_PAGES) {
+            piece = (piece + 1) / 2;
+            continue;
+        }
+        int error = 0;
+        if (is_free)
+            error = dsm_region_punch(d->region, at, piece);
+        else
+            memset(d->region->frame + (at << DSM_PAGE_SHIFT), 0, (size_t)piece << DSM_PAGE_SHIFT);
+        if (error)
+            die("giving memory back", error, at);
+        at += piece;
+        piece = is_free ? 2 * piece : piece;
+    }
 }
 
 /* Carries one action out; true when it is an effect that is finished now. */
 static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
 {
-    int error;
     if (a->n_pages == 0 && (a->type == DSM_ACTION_DOWNGRADE || a->type == DSM_ACTION_UNMAP))
         return true; /* carried out with an earlier one */
     switch (a->type) {
@@ -315,13 +360,13 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
         unmap(d, a);
         return true;
     case DSM_ACTION_PUNCH:
-        punch(d, a);
+        punch(d, a->page, a->n_pages);
         return true;
     case DSM_ACTION_SEND_BYTES:
         send_bytes(d, a);
         return false; /* on_sent */
     case DSM_ACTION_SEND:
-        send_header(d, a->to, a->lane, &a->message, NULL, 0, &error);
+        send_from_core(d, a);
         return false;
     case DSM_ACTION_RECEIVE:
         d->receive_dst = d->region->frame + (a->page << DSM_PAGE_SHIFT) + a->message.offset;
@@ -360,7 +405,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
         return false;
     case DSM_ACTION_DROP_RANGE:
         unmap(d, a);
-        punch(d, a);
+        punch(d, a->page, a->n_pages);
         dsm_heap_forget(d, a->page, a->n_pages);
         return false;
     case DSM_ACTION_DROPPED:

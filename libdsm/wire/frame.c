@@ -22,7 +22,7 @@ enum {
     AT_COUNT = 48,
     AT_REQUEST = 52,
     AT_LEN = 56,
-    AT_OFFSET_OR_ROOM = 60,
+    AT_TAIL = 60,
 };
 
 #define KNOWN_FLAGS (DSM_MSG_F_ASYNC | DSM_MSG_F_HAS_COPY | DSM_MSG_F_NO_BYTES | DSM_MSG_F_ZERO)
@@ -38,15 +38,17 @@ struct rule {
     bool has_pages;  /* object is a page number */
     bool has_count;  /* count is at least 1 */
     bool may_carry;  /* payload may follow */
-    bool has_room;   /* room is free */
+    bool has_room;   /* the last word is room */
+    bool has_key;    /* ... or key */
 };
 
 static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_REQUEST] = {.is_known = true,
                          .has_access = true,
                          .has_pages = true,
-                         .has_count = true},
-    [DSM_MSG_FORWARD] = {.is_known = true, .has_access = true, .has_pages = true},
+                         .has_count = true,
+                         .has_key = true},
+    [DSM_MSG_FORWARD] = {.is_known = true, .has_access = true, .has_pages = true, .has_key = true},
     [DSM_MSG_INVALIDATE] = {.is_known = true, .has_pages = true},
     [DSM_MSG_GRANT] = {.is_known = true, .has_access = true, .has_pages = true, .may_carry = true},
     [DSM_MSG_ACK] = {.is_known = true, .has_pages = true},
@@ -76,8 +78,10 @@ void dsm_frame_encode(const struct dsm_message *message, uint8_t out[DSM_MESSAGE
         assert(message->offset >> DSM_PAGE_SHIFT <= DSM_UNIT_MAX_PAGES);
         assert(message->room >> DSM_PAGE_SHIFT <= DSM_UNIT_MAX_PAGES);
         tail = message->offset >> DSM_PAGE_SHIFT | message->room >> DSM_PAGE_SHIFT << PAGES_BITS;
-    } else if (message->type == DSM_MSG_OFFER_REPLY) {
+    } else if (rules[message->type].has_room) {
         tail = message->room;
+    } else if (rules[message->type].has_key) {
+        tail = message->key;
     }
     out[AT_TYPE] = message->type;
     out[AT_FLAGS] = message->flags;
@@ -94,7 +98,7 @@ void dsm_frame_encode(const struct dsm_message *message, uint8_t out[DSM_MESSAGE
     dsm_put_u32(out + AT_COUNT, message->count);
     dsm_put_u32(out + AT_REQUEST, message->request);
     dsm_put_u32(out + AT_LEN, message->len);
-    dsm_put_u32(out + AT_OFFSET_OR_ROOM, tail);
+    dsm_put_u32(out + AT_TAIL, tail);
 }
 
 /* The payload of a grant: whole pages inside the unit, or none for a reason that is given. */
@@ -135,14 +139,15 @@ static const char *check(const struct dsm_message *m, uint8_t version, uint32_t 
         return "run of no units or pages";
     if (m->type == DSM_MSG_GRANT)
         return tail >> (2 * PAGES_BITS) ? "spare bits are set" : check_grant(m);
-    return tail && !rule->has_room ? "spare bits are set" : NULL;
+    return tail && !rule->has_room && !rule->has_key ? "spare bits are set" : NULL;
 }
 
 int dsm_frame_decode(const uint8_t in[DSM_MESSAGE_HEADER_BYTES], struct dsm_message *message_out,
                      const char **reason_out)
 {
-    uint32_t tail = dsm_get_u32(in + AT_OFFSET_OR_ROOM);
+    uint32_t tail = dsm_get_u32(in + AT_TAIL);
     bool is_grant = in[AT_TYPE] == DSM_MSG_GRANT;
+    bool has_key = in[AT_TYPE] < DSM_MSG_N_TYPES && rules[in[AT_TYPE]].has_key;
     struct dsm_message m = {
         .type = in[AT_TYPE],
         .flags = in[AT_FLAGS],
@@ -159,7 +164,10 @@ int dsm_frame_decode(const uint8_t in[DSM_MESSAGE_HEADER_BYTES], struct dsm_mess
         .request = dsm_get_u32(in + AT_REQUEST),
         .len = dsm_get_u32(in + AT_LEN),
         .offset = is_grant ? (tail & PAGES_MASK) << DSM_PAGE_SHIFT : 0,
-        .room = is_grant ? (tail >> PAGES_BITS & PAGES_MASK) << DSM_PAGE_SHIFT : tail,
+        .room = is_grant  ? (tail >> PAGES_BITS & PAGES_MASK) << DSM_PAGE_SHIFT
+                : has_key ? 0
+                          : tail,
+        .key = has_key ? tail : 0,
     };
     const char *reason = check(&m, in[AT_VERSION], tail);
     if (reason) {

@@ -7,15 +7,15 @@
  *   4 u32 epoch  8 u32 from  12 u32 job
  *  16 u64 object  24 u64 txn  32 u64 prior
  *  40 u32 peer  44 u32 acks  48 u32 count  52 u32 request  56 u32 len
- *  60 u32 offset_or_room: GRANT: bits 0..9 offset in the unit, bits 10..19 bytes of the whole unit, both in
- *         pages; OFFER_REPLY: room; other types: 0
+ *  60 u32 GRANT: bits 0..9 offset in the unit, bits 10..19 bytes of the whole unit, both in pages;
+ *         OFFER_REPLY: room; REQUEST, FORWARD: key; other types: 0
  */
 #ifndef DSM_WIRE_FRAME_H
 #define DSM_WIRE_FRAME_H
 
 #include "core/message.h"
 
-#define DSM_FRAME_VERSION 1
+#define DSM_FRAME_VERSION 2
 
 /* Signal-handler safe. */
 void dsm_frame_encode(const struct dsm_message *message, uint8_t out[DSM_MESSAGE_HEADER_BYTES]);

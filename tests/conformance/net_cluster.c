@@ -358,7 +358,7 @@ int endpoint_send(struct endpoint *e, uint32_t to, unsigned lane, enum kind kind
     dsm_put_u32(header + DSM_NET_LEN_AT, len);
     if (len && kind != KIND_DISCARD) /* nobody looks at it; one place may serve many frames */
         make_pattern(payload, len, e->rank, to, lane, number);
-    int error = e->ops->send(e->net, to, lane, header, len ? payload : NULL, cookie);
+    int error = e->ops->send(e->net, to, lane, header, len ? payload : NULL, cookie, 0);
     if (!error)
         e->next_out[to][lane]++;
     else if (cookie && cookie < TEST_MAX_COOKIES)

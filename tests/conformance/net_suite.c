@@ -107,15 +107,15 @@ START_TEST(what_cannot_be_sent_is_refused_at_once)
     uint8_t header[DSM_NET_HEADER_BYTES] = {0};
     cluster_open(&c, ops, 2, NULL);
     struct dsm_net *net = c.at[0]->net;
-    ck_assert_int_eq(ops->send(net, 0, 0, header, NULL, 0), DSM_E_INVAL); /* to itself */
-    ck_assert_int_eq(ops->send(net, 2, 0, header, NULL, 0), DSM_E_INVAL); /* to nobody */
-    ck_assert_int_eq(ops->send(net, 1, 2, header, NULL, 0), DSM_E_INVAL); /* no such lane */
+    ck_assert_int_eq(ops->send(net, 0, 0, header, NULL, 0, 0), DSM_E_INVAL); /* to itself */
+    ck_assert_int_eq(ops->send(net, 2, 0, header, NULL, 0, 0), DSM_E_INVAL); /* to nobody */
+    ck_assert_int_eq(ops->send(net, 1, 2, header, NULL, 0, 0), DSM_E_INVAL); /* no such lane */
     dsm_put_u32(header + DSM_NET_LEN_AT, 4097);
-    ck_assert_int_eq(ops->send(net, 1, 0, header, payload, 0), DSM_E_INVAL); /* not copied */
+    ck_assert_int_eq(ops->send(net, 1, 0, header, payload, 0, 0), DSM_E_INVAL); /* not copied */
     dsm_put_u32(header + DSM_NET_LEN_AT, DSM_NET_MAX_PAYLOAD + 1);
-    ck_assert_int_eq(ops->send(net, 1, 0, header, payload, 1), DSM_E_INVAL); /* too long */
+    ck_assert_int_eq(ops->send(net, 1, 0, header, payload, 1, 0), DSM_E_INVAL); /* too long */
     dsm_put_u32(header + DSM_NET_LEN_AT, 1);
-    ck_assert_int_eq(ops->send(net, 1, 0, header, NULL, 1), DSM_E_INVAL); /* no bytes */
+    ck_assert_int_eq(ops->send(net, 1, 0, header, NULL, 1, 0), DSM_E_INVAL); /* no bytes */
     meet(&c, 0, 1);
     cluster_close(&c);
 }

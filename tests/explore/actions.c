@@ -46,6 +46,10 @@ bool actions_send(struct lab *lab, uint32_t rank, uint32_t to, uint32_t lane,
     m->lane = (uint8_t)lane;
     m->value = value;
     m->message = *message;
+    if (message->type == DSM_MSG_REQUEST ||
+        (message->type == DSM_MSG_FORWARD && message->peer == rank)) {
+        m->message.key = check_key_of(rank, message->request);
+    }
     return true;
 }
 

@@ -61,6 +61,29 @@ bool check_may_receive(struct lab *lab, uint32_t rank, uint32_t u)
     return true;
 }
 
+uint32_t check_key_of(uint32_t asker, uint32_t request)
+{
+    return (asker + 1) << 24 | request;
+}
+
+bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant)
+{
+    struct dsm_core_unit_info info;
+
+    if (lab->world.dead != 0) {
+        return true; /* keys of before are worth nothing */
+    }
+    dsm_core_inspect(lab->cores[asker], grant->object, &info);
+    if (grant->key != check_key_of(asker, grant->request) || info.request != grant->request) {
+        return lab_violated(lab,
+                            "bytes of unit %u go to rank %u with key %x for request %u while its "
+                            "request %u is under way",
+                            (unsigned)(grant->object / lab->config.unit_pages), asker, grant->key,
+                            grant->request, info.request);
+    }
+    return check_may_receive(lab, asker, (uint32_t)(grant->object / lab->config.unit_pages));
+}
+
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t u)
 {
     const struct world_unit *unit = &lab->world.ranks[rank].units[u];

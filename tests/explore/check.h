@@ -10,6 +10,11 @@
 bool check_mappings(struct lab *lab);
 /* Bytes may come into the frame only when nobody can see or send it. */
 bool check_may_receive(struct lab *lab, uint32_t rank, uint32_t unit);
+/* The key with which a driver lets bytes be written into its frames, for this request alone. */
+uint32_t check_key_of(uint32_t asker, uint32_t request);
+/* Bytes leave with a key, and may be written into the asker's frame from now on: the key must be
+ * that of a request under way there, and the frame in nobody's use. */
+bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant);
 /* The next effect of the unit is about to be carried out. */
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t unit);
 /* rank is about to hold the lock / to leave its n-th collective with this payload. */

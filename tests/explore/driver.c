@@ -289,6 +289,9 @@ bool driver_deliver(struct lab *lab, uint32_t index)
         }
         world->messages[index].is_receiving = true;
         world->ranks[m.to].units[unit].n_receiving++;
+    } else if (has_bytes && world->dead == 0) {
+        return lab_violated(lab, "rank %u throws bytes away that may be in its frame already",
+                            m.to);
     } else {
         remove_message(world, index);
     }
@@ -339,6 +342,10 @@ static bool send_chunk(struct lab *lab, uint32_t rank, struct world_unit *unit,
         unit->n_carried_out++;
         unit->n_chunks_sent = 0;
     }
+    if (!check_may_land(lab, effect->to, &message)) {
+        return false;
+    }
+    message.key = 0; /* it is not in the header */
     return actions_send(lab, rank, effect->to, effect->lane, &message, unit->version[chunk]);
 }
 

@@ -112,6 +112,7 @@ static const char *const plant_instances[DSM_PLANT_N] = {
     [DSM_PLANT_HONOUR_ANY_COPY] = "two-pages",
     [DSM_PLANT_DROP_OWNED] = "evict",
     [DSM_PLANT_KEEP_ALL] = "boundary",
+    [DSM_PLANT_OTHER_KEY] = "one-page",
 };
 
 const struct suite_instance *suite_for_plant(int plant)

@@ -23,6 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
     }
     FUZZ_CHECK(message.type > 0 && message.type < DSM_MSG_N_TYPES);
     FUZZ_CHECK(message.len <= DSM_UNIT_MAX_PAGES * DSM_PAGE_BYTES);
+    FUZZ_CHECK(message.key == 0 || message.type == DSM_MSG_REQUEST ||
+               message.type == DSM_MSG_FORWARD);
     dsm_frame_encode(&message, again);
     FUZZ_CHECK(dsm_frame_decode(again, &repeated, &reason) == 0);
     FUZZ_CHECK(memcmp(&message, &repeated, sizeof(message)) == 0);
@@ -42,6 +44,8 @@ size_t fuzz_seed(unsigned number, uint8_t out[FUZZ_MAX_BYTES])
         return 0;
     if (message.type == DSM_MSG_GRANT)
         message.len = message.room = DSM_PAGE_BYTES;
+    if (message.type == DSM_MSG_REQUEST || message.type == DSM_MSG_FORWARD)
+        message.key = 0x89abcdef;
     dsm_frame_encode(&message, out);
     return DSM_MESSAGE_HEADER_BYTES;
 }

@@ -157,6 +157,8 @@ static void lie(struct world *w)
                             .acks = (uint32_t)random_below(w, RANKS + 1),
                             .count = 1 + (uint32_t)random_below(w, random_below(w, 3) ? 1 : 40),
                             .request = w->requests[random_below(w, 8)]};
+    if (m.type == DSM_MSG_REQUEST || m.type == DSM_MSG_FORWARD)
+        m.key = (uint32_t)random_below(w, 3);
     if (m.type >= DSM_MSG_LOCK_ACQUIRE && m.type <= DSM_MSG_LOCK_GRANT)
         m.object = lock_id(random_below(w, 5));
     if (m.type == DSM_MSG_COLLECTIVE) {

@@ -39,6 +39,12 @@ static void leave_flight(struct sim_world *w, struct sim_event *ev)
         ev->flight_next->flight_prev = ev->flight_prev;
 }
 
+/* The key with which a driver lets bytes be written into its frames, for this request alone. */
+static uint32_t key_of(dsm_rank_t asker, uint32_t request)
+{
+    return asker * 0x9e3779b1u + request;
+}
+
 static void send_message(struct sim_world *w, dsm_rank_t to, enum dsm_lane lane,
                          const struct dsm_message *m, uint64_t *values)
 {
@@ -50,6 +56,8 @@ static void send_message(struct sim_world *w, dsm_rank_t to, enum dsm_lane lane,
         at_ns = c->last_ns;
     ev = sim_at(w, at_ns, SIM_EV_DELIVER, to);
     ev->m = *m;
+    if (m->type == DSM_MSG_REQUEST || (m->type == DSM_MSG_FORWARD && m->peer == m->from))
+        ev->m.key = key_of(m->from, m->request);
     ev->lane = lane;
     ev->values = values;
     enter_flight(w, ev);
@@ -190,18 +198,36 @@ static void change_page(struct sim_world *w, dsm_rank_t rank, const struct dsm_a
     }
 }
 
+/* From now on the bytes may be written into the asker's frame. */
+static void check_may_land(struct sim_world *w, const struct dsm_action *a)
+{
+    struct dsm_core_unit_info info;
+
+    if (w->n_dead > 0)
+        return; /* keys of before are worth nothing */
+    dsm_core_inspect(w->cores[a->to], a->page, &info);
+    if (a->message.key != key_of(a->to, a->message.request) || info.request != a->message.request ||
+        w->ranks[a->to].mapped[a->page] != DSM_ACCESS_NONE)
+        sim_fail(w,
+                 "bytes of page %lu go to rank %u with key %x for request %u while its request %u "
+                 "is under way",
+                 (unsigned long)a->page, a->to, a->message.key, a->message.request, info.request);
+}
+
 /* Cuts the unit in chunks, as the runtime does. */
 static void send_bytes(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a)
 {
     struct sim_rank *r = &w->ranks[rank];
     uint32_t offset, i;
 
+    check_may_land(w, a);
     for (offset = 0; offset < a->message.room; offset += DSM_MESSAGE_CHUNK_BYTES) {
         struct dsm_message m = a->message;
         uint32_t left = a->message.room - offset;
         dsm_page_t first = a->page + offset / DSM_PAGE_BYTES;
         uint64_t *values;
 
+        m.key = 0; /* it is not in the header */
         m.offset = offset;
         m.len = left < DSM_MESSAGE_CHUNK_BYTES ? left : DSM_MESSAGE_CHUNK_BYTES;
         values = malloc(m.len / DSM_PAGE_BYTES * sizeof *values);
@@ -427,6 +453,7 @@ void sim_kill(struct sim_world *w, dsm_rank_t rank)
 
     w->ranks[rank].is_dead = true;
     w->cores[rank] = NULL;
+    w->n_dead++;
     for (other = 0; other < w->config.n_ranks; other++)
         if (other != rank && !w->ranks[other].is_dead)
             sim_at(w, w->now_ns + sim_pick(w, &w->config.net), SIM_EV_VIEW, other)->unit = rank;

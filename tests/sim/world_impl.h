@@ -116,7 +116,7 @@ struct sim_world {
     size_t n_heap, heap_capacity;
     uint64_t now_ns, n_events, n_steps, n_delivered;
     uint64_t rng;
-    uint32_t n_blocked, n_dropped;
+    uint32_t n_blocked, n_dropped, n_dead;
     bool may_wait;
     const struct sim_event *delivered; /* the message being handed in */
     struct dsm_action_list actions;    /* of one step; copied before anything else is stepped */

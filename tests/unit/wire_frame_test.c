@@ -45,6 +45,7 @@ static void assert_equal(const struct dsm_message *a, const struct dsm_message *
     ck_assert_uint_eq(a->len, b->len);
     ck_assert_uint_eq(a->offset, b->offset);
     ck_assert_uint_eq(a->room, b->room);
+    ck_assert_uint_eq(a->key, b->key);
 }
 
 /* The layout is a promise to other builds: spelled out, byte by byte. */
@@ -115,6 +116,8 @@ START_TEST(every_type_survives_the_way)
         const char *reason = "";
         if (type == DSM_MSG_OFFER_REPLY)
             m.room = 0x87654321;
+        if (type == DSM_MSG_REQUEST || type == DSM_MSG_FORWARD)
+            m.key = 0x89abcdef;
         dsm_frame_encode(&m, bytes);
         ck_assert_msg(dsm_frame_decode(bytes, &back, &reason) == 0, "type %u: %s", type, reason);
         assert_equal(&m, &back);
@@ -176,6 +179,7 @@ START_TEST(what_no_rank_can_have_meant_is_refused)
     ck_assert_str_eq(refusal(DSM_MSG_COLLECTIVE, 56, 4, 65537), "payload larger than 64 KiB");
     ck_assert_str_eq(refusal(DSM_MSG_ACK, 56, 4, 1), "payload where none may be");
     ck_assert_str_eq(refusal(DSM_MSG_ACK, 60, 4, 1), "spare bits are set");
+    ck_assert_str_eq(refusal(DSM_MSG_INVALIDATE, 60, 4, 1), "spare bits are set");
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 60, 4, 1u << 20 | 1u << 10), "spare bits are set");
 }
 END_TEST
