@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * driver.c - events in, actions out: the only place where the core meets traps and transports.
- *
- * Faults come from the trap (dsm_driver_on_fault), messages from the transport (the on_*
- * functions); what the core decides is carried out in its order by run_actions. Effects are
- * finished when the call returns, so their DONE follows at once; only bytes that a socket did not
- * take yet are done later (on_sent).
+ * driver.c - events in: faults come from the trap (dsm_driver_on_fault), messages from the
+ * transport (the on_* functions), losses from both. What the core decides about them is carried out
+ * by driver_actions.c; these two are the only place where the core meets traps and transports.
  */
 #define _GNU_SOURCE
 #include "runtime/driver.h"
@@ -24,441 +21,9 @@
 #include <sys/sysinfo.h>
 #include <unistd.h>
 
-/* Room for the actions of several steps: effects are answered while the list is worked off, and
- * carrying an action out may step the core again a few times. */
-#define ACTION_LIST_STEPS 16
-#define ACTION_LIST_SPARE 8
-
-static uintptr_t app_addr(const struct dsm_driver *d, dsm_page_t page)
-{
-    return (uintptr_t)d->region->app + (page << DSM_PAGE_SHIFT);
-}
-
 static dsm_page_t page_of(const struct dsm_driver *d, uintptr_t addr)
 {
     return (addr - (uintptr_t)d->region->app) >> DSM_PAGE_SHIFT;
-}
-
-/* Our own state is beyond repair: end at once, loudly. */
-static void __attribute__((noreturn)) die(const char *what, int error, dsm_page_t page)
-{
-    dsm_log(DSM_LOG_ERROR, "%s failed for page %lu: %s", what, (unsigned long)page,
-            dsm_error_text(error));
-    abort();
-}
-
-/* ---- sending ------------------------------------------------------------------------------- */
-
-/*
- * Cookies of payloads, never 0: the unit with its last chunk, a bulk transfer that goes on with its
- * next chunk, or nothing to do.
- */
-enum { COOKIE_UNIT = 1, COOKIE_BULK = 2, COOKIE_NOTHING = 3, COOKIE_BITS = 2 };
-
-static uint64_t cookie_of(uint64_t what, unsigned kind)
-{
-    return what << COOKIE_BITS | kind;
-}
-
-static void send_header(struct dsm_driver *d, dsm_rank_t to, unsigned lane,
-                        const struct dsm_message *m, const void *payload, uint64_t cookie,
-                        int *error_out)
-{
-    uint8_t header[DSM_MESSAGE_HEADER_BYTES];
-    dsm_frame_encode(m, header);
-    uint32_t key = payload ? m->key : 0; /* without bytes it is in the header */
-    int error =
-        d->net ? d->net_ops->send(d->net, to, lane, header, payload, cookie, key) : DSM_E_PEER;
-    if (error == DSM_E_NOMEM)
-        dsm_log(DSM_LOG_ERROR, "the send queue to rank %u is full: message type %u is lost", to,
-                m->type);
-    atomic_store_explicit(&d->has_unsent, true, memory_order_release);
-    *error_out = error;
-}
-
-void dsm_driver_send(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane, struct dsm_message *m)
-{
-    int error; /* a lost peer is told by on_lost */
-    m->epoch = d->config.epoch;
-    m->job = d->config.job;
-    m->from = d->config.self;
-    send_header(d, to, lane, m, NULL, 0, &error);
-}
-
-/* A request for bytes, or the order that our own one became where its home is here: says how the
- * bytes may be written straight into their frame. */
-static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
-{
-    struct dsm_message m = a->message;
-    int error; /* a lost peer is told by on_lost */
-    bool is_ours =
-        m.type == DSM_MSG_REQUEST || (m.type == DSM_MSG_FORWARD && m.peer == d->config.self);
-    if (is_ours && d->net && d->net_ops->landing) {
-        uint64_t n_units = m.type == DSM_MSG_REQUEST ? m.count : 1;
-        uint64_t n_pages = n_units * dsm_placement_unit(d->placement, m.object).n_pages;
-        m.key = d->net_ops->landing(d->net, d->region->frame + (m.object << DSM_PAGE_SHIFT),
-                                    (size_t)n_pages << DSM_PAGE_SHIFT);
-    }
-    send_header(d, a->to, a->lane, &m, NULL, 0, &error);
-}
-
-static void finish_effect(struct dsm_driver *d, dsm_page_t unit)
-{
-    struct dsm_event done = {.type = DSM_EVENT_DONE, .now_ns = dsm_clock_ns(), .done.unit = unit};
-    dsm_driver_step(d, &done);
-}
-
-/* Queues the chunk at b->at. Non-zero: the peer is lost. */
-static int send_chunk(struct dsm_driver *d, struct dsm_bulk_send *b, uint64_t cookie)
-{
-    struct dsm_message m = b->message;
-    uint32_t left = m.room - b->at;
-    const uint8_t *bytes = d->region->frame + (m.object << DSM_PAGE_SHIFT) + b->at;
-    int error;
-    m.offset = b->at;
-    m.len = left < DSM_MESSAGE_CHUNK_BYTES ? left : DSM_MESSAGE_CHUNK_BYTES;
-    send_header(d, b->to, b->lane, &m, bytes, cookie, &error);
-    b->at += m.len;
-    return error;
-}
-
-/* A chunk of a bulk transfer has left: the next one, behind what was queued meanwhile. */
-static void continue_bulk(struct dsm_driver *d, uint64_t index)
-{
-    struct dsm_bulk_send *b = &d->bulk[index];
-    dsm_page_t unit = b->message.object;
-    bool is_last = b->message.room - b->at <= DSM_MESSAGE_CHUNK_BYTES;
-    int error =
-        send_chunk(d, b, is_last ? cookie_of(unit, COOKIE_UNIT) : cookie_of(index, COOKIE_BULK));
-    if (is_last || error)
-        b->is_used = false;
-    if (error)
-        finish_effect(d, unit);
-}
-
-/*
- * A unit's bytes. The frame stays as it is until DONE: the core sees to that. Units above one chunk
- * go out one chunk at a time, so that others get in between; when all DSM_BULK_SENDS records are in
- * use, the chunks are queued in a row, which is only less fair.
- */
-static void send_bytes(struct dsm_driver *d, const struct dsm_action *a)
-{
-    struct dsm_bulk_send once = {.message = a->message, .to = a->to, .lane = a->lane};
-    dsm_page_t unit = a->page;
-    uint32_t total = (uint32_t)(a->n_pages << DSM_PAGE_SHIFT);
-    once.message.room = total;
-    d->stats.served_bytes += total;
-    if (total > DSM_MESSAGE_CHUNK_BYTES) {
-        for (uint64_t i = 0; i < DSM_BULK_SENDS; i++) {
-            if (d->bulk[i].is_used)
-                continue;
-            d->bulk[i] = once;
-            d->bulk[i].is_used = true;
-            continue_bulk(d, i);
-            return;
-        }
-    }
-    int error = 0;
-    while (once.at < total && !error)
-        error =
-            send_chunk(d, &once,
-                       total - once.at <= DSM_MESSAGE_CHUNK_BYTES ? cookie_of(unit, COOKIE_UNIT)
-                                                                  : cookie_of(0, COOKIE_NOTHING));
-    if (error) /* nothing left, nothing will: the effect is over */
-        finish_effect(d, unit);
-}
-
-void dsm_driver_flush(struct dsm_driver *d)
-{
-    /* on_sent may queue the next chunk of a bulk transfer while the one before is flushed. */
-    while (atomic_load_explicit(&d->has_unsent, memory_order_acquire)) {
-        atomic_store(&d->has_unsent, false);
-        if (d->net)
-            d->net_ops->flush(d->net);
-    }
-}
-
-/* ---- actions ------------------------------------------------------------------------------- */
-
-void dsm_driver_end_async_fault(struct dsm_driver *d, struct dsm_async_fault *f, uint64_t now_ns)
-{
-    struct dsm_async_fault **at = &d->async_faults;
-    while (*at != f)
-        at = &(*at)->next;
-    *at = f->next;
-    f->is_active = false;
-    struct dsm_event resumed = {
-        .type = DSM_EVENT_RESUMED, .now_ns = now_ns, .resumed = {f->unit, &f->thread}};
-    dsm_driver_step(d, &resumed);
-    dsm_waiters_thread_goes_on(d);
-}
-
-static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank_t rank)
-{
-    if (d->faulting_unit == unit) {
-        d->is_fault_answered = true;
-        d->fault_error = error;
-        d->fault_rank = rank;
-    }
-    dsm_waiters_wake_unit(d, unit, error, rank);
-    uint64_t now = d->async_faults ? dsm_clock_ns() : 0;
-    for (struct dsm_async_fault *f = d->async_faults, *next; f; f = next) {
-        next = f->next;
-        if (f->unit != unit)
-            continue;
-        dsm_driver_end_async_fault(d, f, now);
-        dsm_histogram_add(&d->stats.fault_latency, now - f->start_ns);
-        if (error) {
-            dsm_log(DSM_LOG_ERROR, "access to 0x%lx failed: %s", (unsigned long)f->addr,
-                    dsm_error_text(error));
-            d->trap_ops->refuse(d->trap, f->addr, f->tid);
-        }
-    }
-}
-
-static void map_range(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages, bool is_write)
-{
-    size_t len = (size_t)n_pages << DSM_PAGE_SHIFT;
-    uintptr_t addr = app_addr(d, first);
-    int error = is_write ? d->trap_ops->map_write(d->trap, addr, len)
-                         : d->trap_ops->map_read(d->trap, addr, len);
-    /* At the segv backend's budget pages stay without access: they trap again later. */
-    if (error && error != DSM_E_LIMIT)
-        die("mapping", error, first);
-}
-
-/* Maps what was put off; the core hears of each unit. (locked) */
-static void map_lazy(struct dsm_driver *d)
-{
-    struct dsm_lazy_maps run = d->lazy;
-    d->lazy.n_units = 0;
-    if (run.n_units == 0)
-        return;
-    map_range(d, run.first, (uint64_t)run.n_units * run.unit_pages, run.is_write);
-    for (uint32_t i = 0; i < run.n_units; i++)
-        finish_effect(d, run.first + (uint64_t)i * run.unit_pages);
-}
-
-static bool is_awaited(const struct dsm_driver *d, dsm_page_t unit)
-{
-    if (d->faulting_unit == unit)
-        return true;
-    for (const struct dsm_waiter *w = d->waiting; w; w = w->next)
-        if (w->unit == unit)
-            return true;
-    for (const struct dsm_async_fault *f = d->async_faults; f; f = f->next)
-        if (f->unit == unit)
-            return true;
-    return false;
-}
-
-/* True when the mapping is made now, false when it was put off. */
-static bool map(struct dsm_driver *d, const struct dsm_action *a)
-{
-    struct dsm_lazy_maps *lazy = &d->lazy;
-    bool is_write = a->type == DSM_ACTION_MAP_WRITE;
-    if (a->is_zero)
-        dsm_region_materialise(d->region, a->page, a->n_pages);
-    if (!d->may_put_off || is_awaited(d, a->page)) {
-        map_range(d, a->page, a->n_pages, is_write);
-        return true;
-    }
-    bool fits = lazy->n_units && lazy->is_write == is_write && lazy->unit_pages == a->n_pages &&
-                a->page == lazy->first + (uint64_t)lazy->n_units * lazy->unit_pages;
-    if (!fits) {
-        map_lazy(d);
-        *lazy = (struct dsm_lazy_maps){
-            .first = a->page, .unit_pages = (uint32_t)a->n_pages, .is_write = is_write};
-    }
-    lazy->n_units++;
-    return false;
-}
-
-static void unmap(struct dsm_driver *d, const struct dsm_action *a)
-{
-    int error =
-        d->trap_ops->unmap(d->trap, app_addr(d, a->page), (size_t)a->n_pages << DSM_PAGE_SHIFT);
-    if (error)
-        die("unmapping", error, a->page);
-}
-
-static void downgrade(struct dsm_driver *d, const struct dsm_action *a)
-{
-    int error =
-        d->trap_ops->downgrade(d->trap, app_addr(d, a->page), (size_t)a->n_pages << DSM_PAGE_SHIFT);
-    if (error)
-        die("downgrading", error, a->page);
-}
-
-/*
- * A request for a run of units makes the core take them away one after the other, each followed by
- * what is sent about it. Each of these calls stops the other processors: so those for adjacent
- * units further down the list are carried out with this one. Taking access away early is always
- * safe. The later ones stay in the list, as actions without pages.
- */
-static void gather(struct dsm_driver *d, struct dsm_action *a, uint32_t from)
-{
-    struct dsm_action_list *list = &d->actions;
-    for (uint32_t i = from; i < list->n; i++) {
-        struct dsm_action *later = &list->items[i];
-        if (later->type == DSM_ACTION_SEND_BYTES || later->type == DSM_ACTION_SEND)
-            continue;
-        if (later->type != a->type || later->page != a->page + a->n_pages)
-            return;
-        a->n_pages += later->n_pages;
-        later->n_pages = 0;
-    }
-}
-
-static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
-{
-    return !d->net || !d->net_ops->unpin ||
-           d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
-                             (size_t)n_pages << DSM_PAGE_SHIFT);
-}
-
-/*
- * Gives frames back, but for what the transport has registered: that is cleared. Halved until a
- * piece is all free or not larger than the largest unit, so that a huge range of which little is
- * registered costs little.
- */
-static void punch(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
-{
-    uint64_t piece = n_pages;
-    for (dsm_page_t at = first, end = first + n_pages; at < end;) {
-        piece = piece < end - at ? piece : end - at;
-        bool is_free = unpin(d, at, piece);
-        if (!is_free && piece > DSM_UNIT_MAX_PAGES) {
-            piece = (piece + 1) / 2;
-            continue;
-        }
-        int error = 0;
-        if (is_free)
-            error = dsm_region_punch(d->region, at, piece);
-        else
-            memset(d->region->frame + (at << DSM_PAGE_SHIFT), 0, (size_t)piece << DSM_PAGE_SHIFT);
-        if (error)
-            die("giving memory back", error, at);
-        at += piece;
-        piece = is_free ? 2 * piece : piece;
-    }
-}
-
-/* Carries one action out; true when it is an effect that is finished now. */
-static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
-{
-    if (a->n_pages == 0 && (a->type == DSM_ACTION_DOWNGRADE || a->type == DSM_ACTION_UNMAP))
-        return true; /* carried out with an earlier one */
-    switch (a->type) {
-    case DSM_ACTION_MAP_READ:
-    case DSM_ACTION_MAP_WRITE:
-        return map(d, a);
-    case DSM_ACTION_DOWNGRADE:
-        downgrade(d, a);
-        return true;
-    case DSM_ACTION_UNMAP:
-        unmap(d, a);
-        return true;
-    case DSM_ACTION_PUNCH:
-        punch(d, a->page, a->n_pages);
-        return true;
-    case DSM_ACTION_SEND_BYTES:
-        send_bytes(d, a);
-        return false; /* on_sent */
-    case DSM_ACTION_SEND:
-        send_from_core(d, a);
-        return false;
-    case DSM_ACTION_RECEIVE:
-        d->receive_dst = d->region->frame + (a->page << DSM_PAGE_SHIFT) + a->message.offset;
-        return false;
-    case DSM_ACTION_DISCARD:
-        d->receive_dst = NULL;
-        return false;
-    case DSM_ACTION_WAKE:
-        wake_unit(d, a->page, 0, DSM_RANK_NONE);
-        return false;
-    case DSM_ACTION_LOST:
-        wake_unit(d, a->page, a->error ? a->error : DSM_E_PEER, a->rank);
-        return false;
-    case DSM_ACTION_MEMORY_FULL:
-        wake_unit(d, a->page, DSM_E_NOMEM, DSM_RANK_NONE);
-        return false;
-    case DSM_ACTION_TIMER:
-        atomic_store(&d->timer_at_ns, a->at_ns);
-        if (d->arm_timer)
-            d->arm_timer(d->service, a->at_ns);
-        return false;
-    case DSM_ACTION_LOCK_LEND:
-        dsm_locks_on_lend(d, a->id);
-        return false;
-    case DSM_ACTION_LOCK_RECALL:
-        dsm_locks_on_recall(d, a->id);
-        return false;
-    case DSM_ACTION_LOCK_LOST:
-        dsm_locks_on_lost(d, a->id, a->error ? a->error : DSM_E_PEER, a->rank);
-        return false;
-    case DSM_ACTION_COLLECTIVE_SEND:
-    case DSM_ACTION_COLLECTIVE_COMBINE:
-    case DSM_ACTION_COLLECTIVE_TAKE:
-    case DSM_ACTION_COLLECTIVE_DONE:
-        dsm_collective_on_action(d, a);
-        return false;
-    case DSM_ACTION_DROP_RANGE:
-        unmap(d, a);
-        punch(d, a->page, a->n_pages);
-        dsm_heap_forget(d, a->page, a->n_pages);
-        return false;
-    case DSM_ACTION_DROPPED:
-        dsm_heap_on_dropped(d, a->id);
-        return false;
-    }
-    return false;
-}
-
-int dsm_driver_step(struct dsm_driver *d, const struct dsm_event *event)
-{
-    struct dsm_action_list *list = &d->actions;
-    int error = dsm_core_step(d->core, event, list);
-    /* Of a message the caller reports the sender; the rest is not survivable. */
-    if (error && (error != DSM_E_PROTO || event->type != DSM_EVENT_MESSAGE))
-        die("a step of the coherence core", error, 0);
-    if (d->is_running)
-        return error;
-    d->is_running = true;
-    uint32_t room = ACTION_LIST_SPARE * dsm_core_max_actions(d->core);
-    for (uint32_t i = 0; i < list->n;) {
-        struct dsm_action a = list->items[i++];
-        if (i == list->n)
-            i = list->n = 0;
-        else if (list->capacity - list->n < room) {
-            memmove(list->items, list->items + i, (list->n - i) * sizeof *list->items);
-            list->n -= i;
-            i = 0;
-        }
-        if (a.n_pages && (a.type == DSM_ACTION_DOWNGRADE || a.type == DSM_ACTION_UNMAP))
-            gather(d, &a, i);
-        if (run_action(d, &a)) {
-            struct dsm_event done = {
-                .type = DSM_EVENT_DONE, .now_ns = event->now_ns, .done.unit = a.page};
-            error = dsm_core_step(d->core, &done, list);
-            if (error)
-                die("the end of an effect", error, a.page);
-        }
-    }
-    d->is_running = false;
-    return error;
-}
-
-void dsm_driver_timer(struct dsm_driver *d, uint64_t now_ns)
-{
-    dsm_mutex_lock(&d->lock);
-    if (now_ns >= atomic_load(&d->timer_at_ns)) {
-        atomic_store(&d->timer_at_ns, UINT64_MAX);
-        struct dsm_event event = {.type = DSM_EVENT_TIMER, .now_ns = now_ns};
-        dsm_driver_step(d, &event);
-    }
-    dsm_mutex_unlock(&d->lock);
-    dsm_driver_flush(d);
 }
 
 /* ---- faults -------------------------------------------------------------------------------- */
@@ -539,7 +104,7 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
     struct dsm_async_fault *a = &d->async_table[f->thread % DSM_TID_LIMIT];
     uint64_t now = dsm_clock_ns();
     dsm_mutex_lock(&d->lock);
-    map_lazy(d);
+    dsm_driver_map_lazy(d);
     struct dsm_event event = fault_event(d, f, &a->thread, now);
     dsm_page_t unit = dsm_placement_unit(d->placement, event.fault.page).first;
     if (a->is_active && a->unit != unit)
@@ -573,7 +138,7 @@ enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *
     struct dsm_event event = fault_event(d, f, thread, start_ns);
 
     dsm_mutex_lock(&d->lock);
-    map_lazy(d);
+    dsm_driver_map_lazy(d);
     dsm_page_t unit = dsm_placement_unit(d->placement, event.fault.page).first;
     bool is_answered = step_fault(d, &event, unit);
     int error = d->fault_error;
@@ -685,25 +250,11 @@ static void on_payload(void *user, uint32_t from, unsigned lane, const uint8_t *
     dsm_mutex_unlock(&d->lock);
 }
 
-static void on_sent(void *user, uint64_t cookie)
-{
-    struct dsm_driver *d = user;
-    unsigned kind = cookie & ((1u << COOKIE_BITS) - 1);
-    if (kind == COOKIE_NOTHING)
-        return;
-    dsm_mutex_lock(&d->lock);
-    if (kind == COOKIE_BULK)
-        continue_bulk(d, cookie >> COOKIE_BITS);
-    else
-        finish_effect(d, cookie >> COOKIE_BITS);
-    dsm_mutex_unlock(&d->lock);
-}
-
 static void on_batch_end(void *user)
 {
     struct dsm_driver *d = user;
     dsm_mutex_lock(&d->lock);
-    map_lazy(d);
+    dsm_driver_map_lazy(d);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
 }
@@ -721,7 +272,7 @@ void dsm_driver_net_handler(struct dsm_driver *d, struct dsm_net_handler *out)
         .user = d,
         .on_header = on_header,
         .on_payload = on_payload,
-        .on_sent = on_sent,
+        .on_sent = dsm_driver_on_sent,
         .on_batch_end = on_batch_end,
         .service_spin_ns = service_spin_ns,
     };
@@ -806,7 +357,7 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
     if (error)
         goto unmap_core;
     error = DSM_E_NOMEM;
-    d->actions.capacity = ACTION_LIST_STEPS * dsm_core_max_actions(d->core);
+    d->actions.capacity = DSM_ACTION_LIST_STEPS * dsm_core_max_actions(d->core);
     d->actions.items = malloc(d->actions.capacity * sizeof *d->actions.items);
     d->dead_ranks = calloc((config->n_ranks + 63) / 64, sizeof *d->dead_ranks);
     if (!d->actions.items || !d->dead_ranks)

@@ -91,6 +91,10 @@ struct dsm_lazy_maps {
     bool is_write;
 };
 
+/* Room for the actions of several steps: effects are answered while the list is worked off, and
+ * carrying an action out may step the core again a few times. */
+#define DSM_ACTION_LIST_STEPS 16
+
 struct dsm_driver_config {
     dsm_rank_t self;
     uint32_t n_ranks;
@@ -176,6 +180,10 @@ int dsm_driver_step(struct dsm_driver *driver, const struct dsm_event *event);
  * Signal-handler safe. */
 void dsm_driver_send(struct dsm_driver *driver, dsm_rank_t to, enum dsm_lane lane,
                      struct dsm_message *message);
+/* Of the net handler: a payload given to send has left, or never will. */
+void dsm_driver_on_sent(void *driver, uint64_t cookie);
+/* Maps what was put off; the core hears of each unit. (locked) */
+void dsm_driver_map_lazy(struct dsm_driver *driver);
 /* Pushes what was queued to the sockets. Not under the lock. */
 void dsm_driver_flush(struct dsm_driver *driver);
 /* The core's timer, if its time has come. Takes the lock. */
