@@ -79,7 +79,7 @@ static void free_net(struct dsm_net *net)
         dsm_sys_close(net->listen_fd);
     for (uint32_t rank = 0; net->peers && rank < net->n_ranks; rank++) {
         for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++) {
-            dsm_tcp_tx_free(&net->peers[rank].conns[lane]);
+            dsm_frame_queue_free(&net->peers[rank].conns[lane].tx.queue);
             free(net->peers[rank].conns[lane].buffers);
         }
     }
@@ -232,7 +232,7 @@ static bool tcp_is_connected(struct dsm_net *net, uint32_t rank)
         return false;
     struct dsm_tcp_conn *conn = &net->peers[rank].conns[DSM_TCP_REQUEST];
     dsm_mutex_lock(&conn->tx.lock);
-    bool is_live = (conn->tx.is_up || conn->tx.head) && !conn->tx.is_ending;
+    bool is_live = (conn->tx.is_up || conn->tx.queue.head) && !conn->tx.is_ending;
     dsm_mutex_unlock(&conn->tx.lock);
     return is_live;
 }
@@ -263,7 +263,7 @@ static bool is_delivered(struct dsm_tcp_conn *conn)
     int unacknowledged_bytes;
     dsm_tcp_tx_write(conn);
     read_away(conn);
-    if (conn->tx.head && !conn->tx.is_failed)
+    if (conn->tx.queue.head && !conn->tx.is_failed)
         return false;
     (void)shutdown(conn->fd, SHUT_WR);
     if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) || info.tcpi_state == TCP_CLOSE)

@@ -32,6 +32,7 @@
 #define DSM_NET_TCP_H
 
 #include "base/mutex.h"
+#include "net/frame_queue.h"
 #include "net/net.h"
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -43,10 +44,6 @@
 enum { DSM_TCP_REQUEST, DSM_TCP_REPLY };
 /* Frames gathered into one sendmsg. Bounded by IOV_MAX / 2; more brings no speed. */
 #define DSM_TCP_GATHER 64
-/* A queue: refused with DSM_E_NOMEM beyond. 64 Ki frames are 6 MiB of references. */
-#define DSM_TCP_MAX_FRAMES (64u << 10)
-#define DSM_TCP_COPY_BYTES 4096u
-#define DSM_TCP_MAX_COPIES 4096u
 /*
  * Bytes read beyond what has a known place: the next headers, and with them the beginning of a
  * payload, which is then copied. With room for a header and a page, a whole grant comes with one
@@ -57,26 +54,6 @@ enum { DSM_TCP_REQUEST, DSM_TCP_REPLY };
 #define DSM_TCP_WHY_BYTES   300
 
 struct dsm_tcp_peer;
-
-/* One frame in a send queue. */
-struct dsm_tcp_frame {
-    uint8_t header[DSM_NET_HEADER_BYTES];
-    const uint8_t *payload;
-    uint64_t cookie;
-    uint32_t len_bytes;
-    bool is_copy; /* payload is ours, from the pool of copies */
-    struct dsm_tcp_frame *next;
-};
-
-/* A chunk of pool memory, mapped when the pool runs dry; given back with the transport. */
-struct dsm_tcp_chunk {
-    struct dsm_tcp_chunk *next;
-    size_t len_bytes;
-};
-
-struct dsm_tcp_copy {
-    struct dsm_tcp_copy *next;
-};
 
 /* What a connection needs once it is up; 6.6 KiB that unconnected peers do not cost. */
 struct dsm_tcp_buffers {
@@ -95,14 +72,8 @@ struct dsm_tcp_tx {
     bool is_ending;      /* nothing is taken any more */
     bool wants_writable; /* EPOLLOUT is armed; the writer's */
     int write_errno;
-    struct dsm_tcp_frame *head;
-    struct dsm_tcp_frame **tail;
+    struct dsm_frame_queue queue;
     uint32_t head_sent_bytes; /* of the head frame, header included */
-    struct dsm_tcp_frame *free_frames;
-    struct dsm_tcp_copy *free_copies;
-    struct dsm_tcp_chunk *chunks;
-    uint32_t n_frames; /* made, free or not */
-    uint32_t n_copies;
     uint64_t sent_bytes;
 };
 
@@ -241,7 +212,6 @@ void dsm_tcp_tx_up(struct dsm_tcp_conn *conn);
 void dsm_tcp_tx_write(struct dsm_tcp_conn *conn);
 /* Hands back every cookie and ends the half. Once per connection. */
 void dsm_tcp_tx_end(struct dsm_tcp_conn *conn);
-void dsm_tcp_tx_free(struct dsm_tcp_conn *conn);
 
 /* Who reads, and what happens when another thread reads this connection already. */
 enum dsm_tcp_reader {

@@ -24,7 +24,7 @@ void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct ds
     conn->tx_lane = tx_lane;
     conn->rx_lane = tx_lane ^ 1;
     conn->fd = -1;
-    conn->tx.tail = &conn->tx.head;
+    dsm_frame_queue_init(&conn->tx.queue);
     atomic_init(&conn->halves_left, 2);
 }
 
