@@ -19,9 +19,10 @@ run_packages="autoconf automake libtool pkg-config gcc libc6-dev make
     protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev check libibverbs-dev librdmacm-dev procps"
 # clang: second compiler and fuzzers. python3, jq: tests that read reports. openssh, iproute2: ranks
 # on several hosts, made of network namespaces. man-db: the pages are formatted and read. lz4: apt's
-# lists as some machines keep them.
+# lists as some machines keep them. The last line: virtual machines for other kernels (tests/vm).
 test_packages="clang libclang-rt-dev python3 jq openssh-server openssh-client iproute2 man-db
-    gdb lz4 xz-utils"
+    gdb lz4 xz-utils
+    qemu-system-x86 busybox-static cpio kmod zstd ibverbs-providers"
 
 what=test
 list=no
