@@ -56,7 +56,7 @@ enum dsm_lane {
  *   COLLECTIVE   sender -> partner. len = payload bytes
  * Memory: object = first page, count = pages, txn = serial of the drop.
  *   DROP_BEGIN, DROP_CLEAR manager -> all; DROP_DONE rank -> manager
- * HEAP_* are the runtime's: the core does not know them.
+ * HEAP_* and RING are the runtime's: the core does not know them.
  */
 /* clang-format on */
 #define DSM_MESSAGE_MAP(XX)                                                                        \
@@ -78,6 +78,7 @@ enum dsm_lane {
     XX(HEAP_ASK, request)  /* runtime: ask the address-space manager (rank 0) */                   \
     XX(HEAP_ANSWER, reply) /* runtime: its answer */                                               \
     XX(HEAP_FREE, request) /* runtime: a block freed by a rank that did not allocate it */         \
+    XX(RING, request)      /* runtime: a doorbell; carries nothing else */                         \
     XX(LOCK_REFUSE, request)                                                                       \
     XX(LOCK_HERE, request)
 

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "runtime/bell.h"
 #include "runtime/collective.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
@@ -634,6 +635,21 @@ int dsm_bcast(void *buf, size_t len, uint32_t root)
 int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op)
 {
     return is_open() ? dsm_collective_allreduce(&rt.driver, buf, count, type, op) : DSM_E_STATE;
+}
+
+int dsm_on_ring(dsm_ring_handler handler, void *user)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    dsm_bell_set_handler(&rt.driver, handler, user);
+    return 0;
+}
+
+int dsm_ring(uint32_t rank)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    return rank < rt.info.n_ranks ? dsm_bell_ring(&rt.driver, rank) : DSM_E_INVAL;
 }
 
 int dsm_stats_get(struct dsm_stats *out)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "runtime/bell.h"
 #include "runtime/collective.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
@@ -200,6 +201,9 @@ static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *he
     case DSM_MSG_HEAP_FREE:
         error = dsm_heap_on_message(d, &m);
         break;
+    case DSM_MSG_RING:
+        dsm_bell_on_ring(d, from);
+        break;
     case DSM_MSG_COLLECTIVE:
         if (m.len) {
             error = dsm_collective_buffer(d, &m, dst_out);
@@ -368,8 +372,12 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         goto close_locks;
     if ((error = dsm_heap_open(d)))
         goto close_collective;
+    if ((error = dsm_bell_open(d)))
+        goto close_heap;
     return 0;
 
+close_heap:
+    dsm_heap_close(d);
 close_collective:
     dsm_collective_close(d);
 close_locks:
@@ -395,6 +403,7 @@ int dsm_driver_open_async(struct dsm_driver *d)
 
 void dsm_driver_close(struct dsm_driver *d)
 {
+    dsm_bell_close(d);
     dsm_heap_close(d);
     dsm_collective_close(d);
     dsm_locks_close(d);

@@ -62,6 +62,7 @@ struct dsm_async_fault {
 struct dsm_collective;
 struct dsm_locks;
 struct dsm_heap;
+struct dsm_bell;
 
 /* Everything the driver counts beyond the core's counters; under the lock. */
 struct dsm_driver_stats {
@@ -145,12 +146,13 @@ struct dsm_driver {
 
     _Atomic uint64_t timer_at_ns; /* what the core asked for; UINT64_MAX: nothing */
     void (*arm_timer)(void *user, uint64_t at_ns);
-    void (*wake_service)(void *user); /* the heap has something to answer */
+    void (*wake_service)(void *user); /* the heap or the bell has something to answer */
     void *service;
 
     struct dsm_locks *locks;
     struct dsm_collective *collective;
     struct dsm_heap *heap;
+    struct dsm_bell *bell;
     struct dsm_driver_stats stats;
     struct dsm_bulk_send bulk[DSM_BULK_SENDS];
     struct dsm_lazy_maps lazy;
@@ -176,7 +178,7 @@ void dsm_driver_net_handler(struct dsm_driver *driver, struct dsm_net_handler *h
 /* Steps the core and carries out what it decides. 0 or DSM_E_PROTO for an event that is a message a
  * correct peer would not have sent. (locked) */
 int dsm_driver_step(struct dsm_driver *driver, const struct dsm_event *event);
-/* Queues a message that the core knows nothing of (HEAP_*) to another rank.
+/* Queues a message that the core knows nothing of (HEAP_*, RING) to another rank.
  * Signal-handler safe. */
 void dsm_driver_send(struct dsm_driver *driver, dsm_rank_t to, enum dsm_lane lane,
                      struct dsm_message *message);

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "runtime/bell.h"
 #include "runtime/heap.h"
 #include <string.h>
 #include <errno.h>
@@ -47,8 +48,10 @@ static void wake_service(void *service)
 static void on_heap(uv_async_t *handle)
 {
     struct dsm_service *s = handle->data;
-    if (s->driver)
-        dsm_heap_serve(s->driver);
+    if (!s->driver)
+        return;
+    dsm_heap_serve(s->driver);
+    dsm_bell_serve(s->driver);
 }
 
 static void on_loss_timer(uv_timer_t *timer)

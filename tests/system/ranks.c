@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -192,6 +193,68 @@ static void scenario_collectives(void)
             CHECK(dsm_barrier_group(members, 2) == DSM_E_INVAL);
     }
     CHECK(dsm_barrier() == 0);
+}
+
+static sem_t rang;
+static _Atomic uint32_t rings_from[64], ring_in_handler_error;
+
+static void on_ring(void *user, uint32_t from)
+{
+    rings_from[from] += *(uint32_t *)user;
+    sem_post(&rang);
+}
+
+static void ring_next(int signal)
+{
+    (void)signal;
+    if (dsm_ring((dsm_rank() + 1) % dsm_size()))
+        ring_in_handler_error = 1;
+}
+
+static void wait_for_ring(void)
+{
+    while (sem_wait(&rang) != 0)
+        CHECK(errno == EINTR);
+}
+
+/* A token goes round the ranks, each told by the bell alone; every other time rung from a signal
+ * handler. */
+static void scenario_bells(void)
+{
+    uint32_t rank = dsm_rank(), n = dsm_size(), one = 1;
+    uint32_t before = (rank + n - 1) % n, next = (rank + 1) % n;
+    const uint64_t rounds = 200;
+    uint64_t *token = shared(PAGE, DSM_PLACE_RANK, 0);
+    CHECK(sem_init(&rang, 0, 0) == 0 && signal(SIGUSR1, ring_next) != SIG_ERR);
+    CHECK(dsm_ring(n) == DSM_E_INVAL);
+    /* May come before there is a handler, and is kept. */
+    CHECK(dsm_ring(next) == 0);
+    CHECK(dsm_barrier() == 0);
+    CHECK(dsm_on_ring(on_ring, &one) == 0);
+    wait_for_ring();
+    CHECK(rings_from[before] == 1);
+    CHECK(dsm_barrier() == 0);
+    if (rank == 0)
+        CHECK(dsm_ring(next) == 0);
+    for (uint64_t round = 0; round < rounds; round++) {
+        wait_for_ring();
+        CHECK(*token == round * n + (rank ? rank : n) - 1);
+        if (rank == 0 && round + 1 == rounds)
+            break;
+        ++*token;
+        if (round % 2 == 0)
+            CHECK(dsm_ring(next) == 0);
+        else
+            CHECK(raise(SIGUSR1) == 0 && !ring_in_handler_error);
+    }
+    CHECK(dsm_barrier() == 0);
+    CHECK(rings_from[before] == 1 + rounds);
+    CHECK(dsm_on_ring(NULL, NULL) == 0);
+    CHECK(dsm_barrier() == 0);
+    for (int i = 0; i < 1000; i++)
+        CHECK(dsm_ring(next) == 0); /* nobody answers */
+    CHECK(dsm_barrier() == 0);
+    CHECK(rings_from[before] == 1 + rounds);
 }
 
 /* Any rank allocates, the next frees, contents travel by pointer. */
@@ -474,6 +537,7 @@ int main(int argc, char **argv)
         {"where", scenario_where},
         {"random", scenario_random},
         {"collectives", scenario_collectives},
+        {"bells", scenario_bells},
         {"die", scenario_die},
         {"leave", scenario_leave},
         {"survive", scenario_survive},

@@ -30,13 +30,14 @@ expect() {
 echo "seed $seed"
 for t in ${RANKS_TRAPS:-sigbus uffd segv}; do
     export DSM_TRAP=$t
-    for scenario in fill units locks atomics malloc prefetch straddle where random collectives; do
+    for scenario in fill units locks atomics malloc prefetch straddle where random collectives bells; do
         expect 0 '' "$dsmrun" -n 2 "$ranks" "$scenario" "$seed"
     done
-    for scenario in fill malloc random collectives; do
+    for scenario in fill malloc random collectives bells; do
         expect 0 '' "$dsmrun" -n 4 "$ranks" "$scenario" "$seed"
     done
     expect 0 '' "$ranks" malloc "$seed"
+    expect 0 '' "$ranks" bells
     expect 0 '' "$dsmrun" -n 1 "$ranks" random "$seed"
     expect 0 '' env EVICT_MIB=64 "$dsmrun" -n 4 --mem-max 24M "$ranks" evict
 done

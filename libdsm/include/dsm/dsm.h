@@ -12,8 +12,8 @@
  * program.
  *
  * Threads: every call may be made by any thread of a rank at any time between dsm_init and
- *   dsm_finalize, and by several threads at once, unless its comment says otherwise. No call may be
- *   made from a signal handler; loads and stores to the region may.
+ *   dsm_finalize, and by several threads at once, unless its comment says otherwise. No call
+ *   but dsm_ring may be made from a signal handler; loads and stores to the region may.
  * Units: sizes are bytes, times are nanoseconds unless the name says otherwise.
  * Ownership: the caller keeps what it passes in; nothing returned needs to be freed unless the
  *   comment says so. Memory inside the region belongs to the job, not to a rank.
@@ -217,6 +217,20 @@ enum dsm_op { DSM_SUM, DSM_MIN, DSM_MAX, DSM_PROD, DSM_BAND, DSM_BOR, DSM_BXOR }
  */
 DSM_API int dsm_bcast(void *buf, size_t len, uint32_t root);
 DSM_API int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op);
+
+/*
+ * Doorbells: dsm_ring tells a rank that there is something for it to look at, and waits for nobody.
+ * The handler of that rank is called soon after, with who rang, on a thread of the library with all
+ * signals blocked: it may set private variables, post a semaphore or send a signal to a thread, and
+ * must not wait, touch the region or make calls of this header. Rings that were not answered yet
+ * are one. They wait until there is a handler. What was written to the region before a ring is
+ * there for whoever looks after it. dsm_ring may be called from signal handlers.
+ * dsm_on_ring (NULL: no handler): when it returns, the handler before is not running any more.
+ * Errors: STATE, INVAL (no such rank), PEER.
+ */
+typedef void (*dsm_ring_handler)(void *user, uint32_t from);
+DSM_API int dsm_on_ring(dsm_ring_handler handler, void *user);
+DSM_API int dsm_ring(uint32_t rank);
 
 /* Atomic on plain shared memory, naturally aligned; sequentially consistent; mix with loads and
  * stores. They take the page read-write and use the processor's locked instruction. */
