@@ -16,6 +16,7 @@
 #include "runtime/heap.h"
 #include "runtime/locks.h"
 #include "runtime/membership.h"
+#include "runtime/profile.h"
 #include "runtime/service.h"
 #include "runtime/settings.h"
 #include "runtime/stats.h"
@@ -268,6 +269,18 @@ static int open_driver(struct runtime *r)
     return dsm_driver_open(&r->driver, &config, &r->region);
 }
 
+static int start_profile(struct runtime *r)
+{
+    struct dsm_profile_config config = {
+        .path = r->settings.profile_path,
+        .rank = r->info.rank,
+        .n_ranks = r->info.n_ranks,
+        .base = (uint64_t)(uintptr_t)r->region.app,
+        .max_bytes = r->settings.profile_max_bytes,
+    };
+    return config.path ? dsm_profile_start(&r->driver.profile, &config) : 0;
+}
+
 static int open_trap(struct runtime *r)
 {
     struct dsm_driver *d = &r->driver;
@@ -302,6 +315,8 @@ static void close_all(struct runtime *r, bool has_driver)
             d->trap_ops->detach(d->trap, r->region.app, r->region.len_bytes);
             d->trap_ops->close(d->trap);
         }
+        if (d->profile)
+            dsm_profile_stop(d->profile);
         dsm_driver_close(d);
     }
     dsm_region_close(&r->region);
@@ -376,6 +391,8 @@ int dsm_init(const struct dsm_config *config)
         if (!error && rt.net_ops->set_memory)
             error = rt.net_ops->set_memory(rt.net, rt.region.frame, rt.region.len_bytes);
     }
+    if (!error)
+        error = start_profile(&rt);
     if (!error)
         error = open_trap(&rt);
     rt.service.on_unexplained_loss = on_unexplained_loss;

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "runtime/observe.h"
 #include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
@@ -259,7 +260,9 @@ static int run(struct dsm_driver *d, struct dsm_event *event, void *payload, uin
         memcpy(result, c->payload, got < len ? got : len);
     if (event->collective.kind == DSM_COLLECTIVE_BARRIER) {
         d->stats.barriers++;
-        dsm_histogram_add(&d->stats.barrier_wait, dsm_clock_ns() - start_ns);
+        uint64_t end_ns = dsm_clock_ns();
+        dsm_histogram_add(&d->stats.barrier_wait, end_ns - start_ns);
+        dsm_observe_barrier(d, start_ns, end_ns);
     }
     dsm_driver_leave(d, &guard);
     if (error) {

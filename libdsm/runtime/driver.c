@@ -14,6 +14,7 @@
 #include "runtime/collective.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
+#include "runtime/observe.h"
 #include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
@@ -111,7 +112,10 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
     if (a->is_active && a->unit != unit)
         dsm_driver_end_async_fault(d, a, now);
     a->addr = f->addr;
+    a->ip = f->ip;
     if (!a->is_active) {
+        a->kind = dsm_observe_fault_kind(d, &event);
+        a->served_by = DSM_RANK_NONE;
         a->is_active = true;
         a->unit = unit;
         a->tid = f->thread;
@@ -141,6 +145,8 @@ enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *
     dsm_mutex_lock(&d->lock);
     dsm_driver_map_lazy(d);
     dsm_page_t unit = dsm_placement_unit(d->placement, event.fault.page).first;
+    enum dsm_profile_kind kind = dsm_observe_fault_kind(d, &event);
+    dsm_rank_t served_by = DSM_RANK_NONE;
     bool is_answered = step_fault(d, &event, unit);
     int error = d->fault_error;
     dsm_rank_t rank = d->fault_rank;
@@ -154,12 +160,16 @@ enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *
         rank = w.rank;
         now = dsm_clock_ns();
         dsm_mutex_lock(&d->lock);
+        served_by = w.served_by;
         dsm_waiter_remove(d, &w);
     }
     struct dsm_event resumed = {
         .type = DSM_EVENT_RESUMED, .now_ns = now, .resumed = {unit, thread}};
     dsm_driver_step(d, &resumed);
-    dsm_histogram_add(&d->stats.fault_latency, dsm_clock_ns() - start_ns);
+    uint64_t end_ns = dsm_clock_ns();
+    dsm_histogram_add(&d->stats.fault_latency, end_ns - start_ns);
+    struct dsm_observed_fault seen = {kind, f->addr, f->ip, unit, served_by, start_ns, end_ns};
+    dsm_observe_fault(d, &seen);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
     if (!error)
@@ -212,6 +222,7 @@ static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *he
         /* fall through */
     default:
         d->receive_dst = NULL;
+        dsm_observe_message(d, &m);
         struct dsm_event event = {
             .type = DSM_EVENT_MESSAGE, .now_ns = dsm_clock_ns(), .message = &m};
         error = dsm_driver_step(d, &event);
@@ -247,6 +258,7 @@ static void on_payload(void *user, uint32_t from, unsigned lane, const uint8_t *
         event.received.unit = m.object;
         event.received.len = m.len;
         d->stats.fetched_bytes += m.len;
+        dsm_observe_received(d, m.from, m.len);
         d->may_put_off = true; /* on_batch_end follows */
         dsm_driver_step(d, &event);
         d->may_put_off = false;

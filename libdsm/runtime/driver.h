@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "core/core.h"
 #include "net/net.h"
+#include "proto/profile.h"
 #include "runtime/region.h"
 #include "runtime/thread.h"
 #include "trap/trap.h"
@@ -40,6 +41,7 @@ struct dsm_waiter {
     bool in_handler;          /* signals stay blocked throughout */
     int wake_fd;              /* an eventfd to wake it by instead of the futex; -1: none */
     dsm_page_t unit;          /* page waits: the unit; else DSM_PAGE_NONE */
+    dsm_rank_t served_by;     /* page waits, profiled: who granted it, or DSM_RANK_NONE */
 };
 
 /*
@@ -52,10 +54,12 @@ struct dsm_async_fault {
     struct dsm_core_thread thread;
     bool is_active;
     dsm_page_t unit;
-    uintptr_t addr;
+    uintptr_t addr, ip;
     uint32_t tid;
     uint64_t deadline_ns;
     uint64_t start_ns;
+    enum dsm_profile_kind kind; /* profiled, like the next */
+    dsm_rank_t served_by;
 };
 #define DSM_TID_LIMIT (1u << 22)
 
@@ -154,6 +158,10 @@ struct dsm_driver {
     struct dsm_heap *heap;
     struct dsm_bell *bell;
     struct dsm_driver_stats stats;
+    struct dsm_profile *profile; /* NULL: nobody asked for one */
+    void (*wake_profile)(void *service);
+    dsm_page_t cause_unit; /* profiled: the last message about a page, and for whom it was */
+    dsm_rank_t cause_rank;
     struct dsm_bulk_send bulk[DSM_BULK_SENDS];
     struct dsm_lazy_maps lazy;
     uint64_t *dead_ranks; /* bit set */

@@ -12,6 +12,7 @@
 #include "runtime/driver.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
+#include "runtime/observe.h"
 #include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
@@ -204,6 +205,9 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
         next = f->next;
         if (f->unit != unit)
             continue;
+        struct dsm_observed_fault seen = {f->kind,      f->addr,     f->ip, f->unit,
+                                          f->served_by, f->start_ns, now};
+        dsm_observe_fault(d, &seen);
         dsm_driver_end_async_fault(d, f, now);
         dsm_histogram_add(&d->stats.fault_latency, now - f->start_ns);
         if (error) {
@@ -273,6 +277,7 @@ static bool map(struct dsm_driver *d, const struct dsm_action *a)
 
 static void unmap(struct dsm_driver *d, const struct dsm_action *a)
 {
+    dsm_observe_loss(d, a);
     int error =
         d->trap_ops->unmap(d->trap, app_addr(d, a->page), (size_t)a->n_pages << DSM_PAGE_SHIFT);
     if (error)
@@ -281,6 +286,7 @@ static void unmap(struct dsm_driver *d, const struct dsm_action *a)
 
 static void downgrade(struct dsm_driver *d, const struct dsm_action *a)
 {
+    dsm_observe_loss(d, a);
     int error =
         d->trap_ops->downgrade(d->trap, app_addr(d, a->page), (size_t)a->n_pages << DSM_PAGE_SHIFT);
     if (error)
@@ -357,6 +363,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
         unmap(d, a);
         return true;
     case DSM_ACTION_PUNCH:
+        dsm_observe_loss(d, a);
         punch(d, a->page, a->n_pages);
         return true;
     case DSM_ACTION_SEND_BYTES:

@@ -11,6 +11,7 @@
 #include "runtime/collective.h"
 #include "runtime/heap_small.h"
 #include "runtime/heap_space.h"
+#include "runtime/observe.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -527,6 +528,7 @@ static int record(struct dsm_driver *d, const struct agreement *a, const char *n
     if (!error) {
         fresh->next = d->heap->allocations;
         d->heap->allocations = fresh;
+        dsm_observe_alloc(d, fresh->first, fresh->n_pages, fresh->name);
     }
     dsm_driver_leave(d, &guard);
     if (error)

@@ -16,6 +16,7 @@
 #include "runtime/locks.h"
 #include "base/clock.h"
 #include "base/errors.h"
+#include "runtime/observe.h"
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -208,7 +209,9 @@ int dsm_locks_acquire(struct dsm_driver *d, uint64_t id)
     dsm_waiter_remove(d, &w.wait);
 out:
     d->stats.lock_acquires++;
-    dsm_histogram_add(&d->stats.lock_wait, dsm_clock_ns() - start_ns);
+    uint64_t end_ns = dsm_clock_ns();
+    dsm_histogram_add(&d->stats.lock_wait, end_ns - start_ns);
+    dsm_observe_lock(d, id, start_ns, end_ns);
     dsm_driver_leave(d, &guard);
     return error;
 }

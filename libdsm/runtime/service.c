@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "runtime/bell.h"
 #include "runtime/heap.h"
+#include "runtime/observe.h"
 #include <string.h>
 #include <errno.h>
 #include <sys/prctl.h>
@@ -54,6 +55,19 @@ static void on_heap(uv_async_t *handle)
     dsm_bell_serve(s->driver);
 }
 
+static void wake_profile(void *service)
+{
+    struct dsm_service *s = service;
+    uv_async_send(&s->profile_async);
+}
+
+static void on_profile(uv_async_t *handle)
+{
+    struct dsm_service *s = handle->data;
+    if (s->driver)
+        dsm_observe_serve(s->driver);
+}
+
 static void on_loss_timer(uv_timer_t *timer)
 {
     struct dsm_service *s = timer->data;
@@ -87,10 +101,12 @@ int dsm_service_open(struct dsm_service *s)
         goto close_fd;
     if (uv_poll_init(&s->loop, &s->timer_poll, s->timer_fd) ||
         uv_async_init(&s->loop, &s->heap_async, on_heap) ||
+        uv_async_init(&s->loop, &s->profile_async, on_profile) ||
         uv_async_init(&s->loop, &s->stop_async, on_stop) ||
         uv_async_init(&s->loop, &s->loss_async, on_loss) || uv_timer_init(&s->loop, &s->loss_timer))
         goto close_loop;
-    s->timer_poll.data = s->heap_async.data = s->loss_async.data = s->loss_timer.data = s;
+    s->timer_poll.data = s->heap_async.data = s->profile_async.data = s->loss_async.data =
+        s->loss_timer.data = s;
     return 0;
 
 close_loop:
@@ -116,6 +132,7 @@ int dsm_service_start(struct dsm_service *s, struct dsm_driver *driver)
     driver->service = s;
     driver->arm_timer = arm_timer;
     driver->wake_service = wake_service;
+    driver->wake_profile = wake_profile;
     if (uv_poll_start(&s->timer_poll, UV_READABLE, on_timer))
         return DSM_E_SYSTEM;
     struct dsm_signal_mask mask;

@@ -13,9 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define REGION_DEFAULT_BYTES (64ull << 30)
-#define REGION_MIN_BYTES     (1ull << 20)
-#define RANKS_MAX            65536
+#define REGION_DEFAULT_BYTES  (64ull << 30)
+#define REGION_MIN_BYTES      (1ull << 20)
+#define RANKS_MAX             65536
+#define PROFILE_DEFAULT_BYTES (256ull << 20)
+#define PROFILE_MIN_BYTES     (4ull << 20)
+#define PROFILE_ALLOWED       "a size of at least 4M"
 
 static const char *env(const char *name)
 {
@@ -156,6 +159,12 @@ int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out)
     s.go_on_after_loss = text && strcmp(text, "continue") == 0;
     if ((error = read_stats(&s)))
         return error;
+    s.profile_path = env("DSM_PROFILE");
+    if ((error = read_size("DSM_PROFILE_MAX", 0, PROFILE_DEFAULT_BYTES, PROFILE_ALLOWED,
+                           &s.profile_max_bytes)))
+        return error;
+    if (s.profile_max_bytes < PROFILE_MIN_BYTES)
+        return wrong_number("DSM_PROFILE_MAX", s.profile_max_bytes, PROFILE_ALLOWED);
     *out = s;
     return 0;
 }

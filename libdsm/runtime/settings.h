@@ -23,7 +23,9 @@ struct dsm_settings {
     double join_timeout_s;
     bool go_on_after_loss;
     enum dsm_stats_format stats;
-    const char *stats_path; /* NULL: stderr */
+    const char *stats_path;   /* NULL: stderr */
+    const char *profile_path; /* NULL: no profile */
+    uint64_t profile_max_bytes;
 };
 
 /* Prints one line about the first value that is wrong. Texts point into config or the environment.

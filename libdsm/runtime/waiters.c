@@ -154,7 +154,8 @@ void dsm_waiter_add(struct dsm_driver *d, struct dsm_waiter *w, dsm_page_t unit,
                              .outer = dsm_thread_self.top,
                              .in_handler = in_handler,
                              .wake_fd = -1,
-                             .unit = unit};
+                             .unit = unit,
+                             .served_by = DSM_RANK_NONE};
     dsm_thread_self.top = w;
     if (d->async_table)
         (void)dsm_thread_id(); /* for can_read */

@@ -6,9 +6,10 @@
 #include <stdlib.h>
 
 static const char *const names[] = {
-    "DSM_DAEMON", "DSM_TOKEN",   "DSM_RANK",    "DSM_NRANKS",        "DSM_REGION_SIZE",
-    "DSM_BASE",   "DSM_MEM_MAX", "DSM_TRAP",    "DSM_TRANSPORT",     "DSM_SPIN_US",
-    "DSM_STATS",  "DSM_LISTEN",  "DSM_ON_LOSS", "DSM_FAULT_TIMEOUT", "DSM_JOIN_TIMEOUT",
+    "DSM_DAEMON",  "DSM_TOKEN",       "DSM_RANK",    "DSM_NRANKS",        "DSM_REGION_SIZE",
+    "DSM_BASE",    "DSM_MEM_MAX",     "DSM_TRAP",    "DSM_TRANSPORT",     "DSM_SPIN_US",
+    "DSM_STATS",   "DSM_LISTEN",      "DSM_ON_LOSS", "DSM_FAULT_TIMEOUT", "DSM_JOIN_TIMEOUT",
+    "DSM_PROFILE", "DSM_PROFILE_MAX",
 };
 
 static void clear_environment(void)
@@ -72,6 +73,8 @@ START_TEST(wrong_values_are_refused)
         {"DSM_JOIN_TIMEOUT", "soon"},
         {"DSM_ON_LOSS", "maybe"},
         {"DSM_STATS", "yaml"},
+        {"DSM_PROFILE_MAX", "1M"},
+        {"DSM_PROFILE_MAX", "lots"},
         {"DSM_DAEMON", "127.0.0.1:1"}, /* without a token */
     };
     struct dsm_settings s;

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * observe.h - what the driver does is noted here for those who look: the profile, when there is
+ * one, and the watch for thrashing. Decides nothing and changes nothing of the driver's.
+ *
+ * All functions under the driver's lock and signal-handler safe, unless they say otherwise.
+ */
+#ifndef DSM_RUNTIME_OBSERVE_H
+#define DSM_RUNTIME_OBSERVE_H
+
+#include "runtime/driver.h"
+
+/* Before the fault is stepped: what it is, by what is here. */
+enum dsm_profile_kind dsm_observe_fault_kind(const struct dsm_driver *driver,
+                                             const struct dsm_event *event);
+struct dsm_observed_fault {
+    enum dsm_profile_kind kind;
+    uintptr_t addr, ip;
+    dsm_page_t unit;
+    dsm_rank_t served_by;
+    uint64_t start_ns, end_ns;
+};
+void dsm_observe_fault(struct dsm_driver *driver, const struct dsm_observed_fault *fault);
+
+/* A message's header has come, and is about to be stepped. */
+void dsm_observe_message(struct dsm_driver *driver, const struct dsm_message *message);
+void dsm_observe_received(struct dsm_driver *driver, dsm_rank_t from, uint32_t len_bytes);
+/* UNMAP, DOWNGRADE and PUNCH, before they are carried out. */
+void dsm_observe_loss(struct dsm_driver *driver, const struct dsm_action *action);
+void dsm_observe_lock(struct dsm_driver *driver, uint64_t id, uint64_t start_ns, uint64_t end_ns);
+void dsm_observe_barrier(struct dsm_driver *driver, uint64_t start_ns, uint64_t end_ns);
+void dsm_observe_alloc(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages,
+                       const char *name);
+
+/* Prepares what recording needs next; on the service thread, without the lock. */
+void dsm_observe_serve(struct dsm_driver *driver);
+
+#endif

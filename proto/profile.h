@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * profile.h - the format of profile files (.dsmprof), and the reader that believes nothing.
+ *
+ * A file is a header of 64 bytes and sections, all integers little-endian:
+ *
+ *   header   0 "DSMPROF\n"   8 u32 version (1)   12 u32 bytes of a slot (40)   the rest 0
+ *   section  0 u32 tag       4 u32 rank          8 u64 bytes to the next section's start
+ *           16 u64 entries in use                the rest of its 64 bytes 0; then the entries
+ *
+ * "LIVE" sections, one a rank, hold u64 words: those of enum dsm_profile_word, then for every rank
+ * of the job the page bytes received from it. "EVNT" sections hold slots, in order of time:
+ *
+ *   0 u8 kind   1 u8 continuation slots that follow   2 u8 log2 of the unit's pages   3 u8 0
+ *   4 u32 peer (0xffffffff: none)   8 u64 monotonic time, ns   16 u64 a   24 u64 b   32 u64 c
+ *
+ * with a, b and c as enum dsm_profile_kind says. A continuation slot is 40 bytes of text, padded
+ * with zeroes.
+ *
+ * A rank writes such a file by plain stores into a mapping of it, counting entries up after each
+ * one: so a rank that is killed leaves a valid file. dsmrun joins the sections of all ranks behind
+ * one header. Sections may come in any order; those of one rank are in order of time.
+ */
+#ifndef DSM_PROTO_PROFILE_H
+#define DSM_PROTO_PROFILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define DSM_PROFILE_MAGIC         "DSMPROF\n"
+#define DSM_PROFILE_VERSION       1u
+#define DSM_PROFILE_HEADER_BYTES  64u
+#define DSM_PROFILE_SECTION_BYTES 64u
+#define DSM_PROFILE_SLOT_BYTES    40u
+#define DSM_PROFILE_TEXT_BYTES    (255u * DSM_PROFILE_SLOT_BYTES)
+#define DSM_PROFILE_MAX_RANKS     65536u
+#define DSM_PROFILE_TAG_LIVE      0x4556494cu /* "LIVE" */
+#define DSM_PROFILE_TAG_EVENTS    0x544e5645u /* "EVNT" */
+#define DSM_PROFILE_NO_PEER       UINT32_MAX
+
+enum dsm_profile_kind {
+    /* a: byte offset in the region, b: instruction (0: not known), c: latency in ns. peer: who
+     * answered */
+    DSM_PROFILE_READ = 1, /* a fault: the page was not here */
+    DSM_PROFILE_WRITE,
+    DSM_PROFILE_UPGRADE, /* here for reading, wanted for writing */
+    /* a: offset of the first byte, c: pages. peer: for whom, where that is known */
+    DSM_PROFILE_LOST,       /* access taken away */
+    DSM_PROFILE_DOWNGRADED, /* write access taken away */
+    /* c: how long it waited */
+    DSM_PROFILE_LOCK, /* a: offset of the lock's address */
+    DSM_PROFILE_BARRIER,
+    DSM_PROFILE_N_TIMED,    /* kinds below have their words in LIVE */
+    DSM_PROFILE_ALLOC = 16, /* a: offset, b: bytes; text: name */
+    DSM_PROFILE_MODULE,     /* a: first address, b: end, c: offset in the file; text: path */
+};
+
+enum dsm_profile_word {
+    DSM_PROFILE_WORD_N_RANKS,
+    DSM_PROFILE_WORD_PID,
+    DSM_PROFILE_WORD_BASE,     /* of the region */
+    DSM_PROFILE_WORD_START_NS, /* monotonic */
+    DSM_PROFILE_WORD_START_REAL_NS,
+    DSM_PROFILE_WORD_END_NS,  /* monotonic; 0: it did not end in good order */
+    DSM_PROFILE_WORD_DROPPED, /* records that found no room */
+    DSM_PROFILE_WORD_COUNT,   /* of each timed kind, also of those dropped */
+    DSM_PROFILE_WORD_TOTAL_NS = DSM_PROFILE_WORD_COUNT + DSM_PROFILE_N_TIMED,
+    DSM_PROFILE_WORD_RECEIVED = DSM_PROFILE_WORD_TOTAL_NS + DSM_PROFILE_N_TIMED,
+};
+
+struct dsm_profile_slot {
+    uint8_t kind, n_more, unit_log2;
+    uint32_t peer;
+    uint64_t time_ns, a, b, c;
+};
+
+void dsm_profile_put_header(uint8_t out[DSM_PROFILE_HEADER_BYTES]);
+void dsm_profile_put_section(uint8_t out[DSM_PROFILE_SECTION_BYTES], uint32_t tag, uint32_t rank,
+                             uint64_t room_bytes);
+void dsm_profile_put_slot(uint8_t out[DSM_PROFILE_SLOT_BYTES], const struct dsm_profile_slot *slot);
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+struct dsm_profile_reader {
+    const uint8_t *bytes;
+    size_t len_bytes, at;
+    bool is_cut;        /* the file ends inside a section: what was whole has been handed out */
+    const char *reason; /* after an error: one line, with at */
+    /* the section under way */
+    uint32_t rank;
+    size_t entry_at, entries_end, next_at;
+};
+
+struct dsm_profile_item {
+    uint32_t rank;
+    bool is_live; /* words and n_words; else slot */
+    const uint8_t *words;
+    size_t n_words;
+    struct dsm_profile_slot slot;
+    char text[DSM_PROFILE_TEXT_BYTES + 1]; /* of ALLOC and MODULE */
+};
+
+/* Errors, with reader->reason: PROTO (no profile, another version). */
+int dsm_profile_open(struct dsm_profile_reader *reader, const void *bytes, size_t len_bytes);
+/* 1: an item; 0: the end; PROTO, with reader->reason and reader->at. */
+int dsm_profile_next(struct dsm_profile_reader *reader, struct dsm_profile_item *item);
+uint64_t dsm_profile_word(const struct dsm_profile_item *item, size_t index);
+
+#endif
