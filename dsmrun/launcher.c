@@ -53,7 +53,7 @@ static void on_end_time(uv_timer_t *timer)
         dsm_launcher_send_signal(l, SIGCONT); /* a stopped rank would not notice */
         /* Nobody to wait for there. */
         for (uint32_t i = 0; i < l->hosts.n_items; i++)
-            if (!has_running_rank(l, &l->links[i]))
+            if (!has_running_rank(l, &l->links[i]) && !(l->profile && l->links[i].has_hello))
                 dsm_link_hang_up(&l->links[i]);
         advance_end(l, DSM_END_TERM, DSM_LAUNCHER_KILL_MS);
         return;
@@ -239,6 +239,12 @@ void dsm_launcher_on_message(struct dsm_link *link, const Dsm__LaunchMessage *me
         if (is_rank_of(link, message->exited->rank))
             on_exited(l, link, message->exited);
         return;
+    case DSM__LAUNCH_MESSAGE__BODY_PROFILE:
+        if (is_rank_of(link, message->profile->rank))
+            dsm_launcher_on_profile(l, message->profile);
+        if (l->end == DSM_END_KILL) /* the host answers */
+            advance_end(l, DSM_END_KILL, DSM_LAUNCHER_GIVE_UP_MS);
+        return;
     case DSM__LAUNCH_MESSAGE__BODY_FAILED:
         on_failed(l, link, message->failed);
         return;
@@ -307,6 +313,8 @@ int dsm_launcher_run(const struct dsm_run_options *options)
     }
     uv_timer_init(&l->loop, &l->end_timer);
     l->end_timer.data = l;
+    if (dsm_launcher_open_profile(l) != 0)
+        return 2;
     if (make_token(l) != 0 || start(l) != 0)
         return 1;
     dsm_launcher_start_input(l);
@@ -315,5 +323,6 @@ int dsm_launcher_run(const struct dsm_run_options *options)
     if (l->end == DSM_END_VERDICT)
         judge(l);
     dsm_launcher_close_io(l);
+    dsm_launcher_close_profile(l);
     return l->status;
 }

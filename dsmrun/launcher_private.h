@@ -15,6 +15,7 @@
 #include "dsmrun/route.h"
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define DSM_LAUNCHER_TEXT_BYTES 300u
 #define DSM_LAUNCHER_N_SIGNALS  8u
@@ -52,6 +53,7 @@ struct dsm_launcher {
     struct dsm_launcher_rank *ranks;
     uint32_t n_ranks, n_exited;
 
+    FILE *profile; /* --profile; NULL: none, or it could not be written */
     struct dsm_output outputs[2];
     struct dsm_input *input; /* its thread may outlive the rest */
     uv_async_t wake;
@@ -89,6 +91,10 @@ void dsm_launcher_start_input(struct dsm_launcher *l);
 void dsm_launcher_check_input(struct dsm_launcher *l);
 void dsm_launcher_on_output(struct dsm_launcher *l, const Dsm__Output *output);
 void dsm_launcher_on_error_line(struct dsm_link *link, const char *bytes, size_t len_bytes);
+/* The file of --profile, before anything runs; a section for it; its end. */
+int dsm_launcher_open_profile(struct dsm_launcher *l);
+void dsm_launcher_on_profile(struct dsm_launcher *l, const Dsm__Profile *profile);
+void dsm_launcher_close_profile(struct dsm_launcher *l);
 void dsm_launcher_on_input_taken(struct dsm_launcher *l, size_t n_bytes);
 void dsm_launcher_send_signal(struct dsm_launcher *l, int signal);
 /* Writes out what is queued. */

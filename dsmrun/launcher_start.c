@@ -262,6 +262,7 @@ static void fill_launch(struct dsm_launcher *l, const struct dsm_host *host, uin
     launch->dir = (char *)dir;
     launch->is_raw = l->n_ranks == 1 && !l->options->tag_output;
     launch->keep_randomization = l->options->keep_randomization;
+    launch->is_profiled = l->options->profile != NULL;
     launch->find_listen = !host->is_here;
     launch->daemon_host = l->sources[host_index];
 }

@@ -21,6 +21,7 @@ enum {
     OPT_BASE,
     OPT_MEM_MAX,
     OPT_STATS,
+    OPT_PROFILE,
     OPT_TAG_OUTPUT,
     OPT_LEASE,
     OPT_JOIN_TIMEOUT,
@@ -45,6 +46,7 @@ static const struct option long_options[] = {
     {"base", required_argument, NULL, OPT_BASE},
     {"mem-max", required_argument, NULL, OPT_MEM_MAX},
     {"stats", optional_argument, NULL, OPT_STATS},
+    {"profile", required_argument, NULL, OPT_PROFILE},
     {"tag-output", no_argument, NULL, OPT_TAG_OUTPUT},
     {"lease", required_argument, NULL, OPT_LEASE},
     {"join-timeout", required_argument, NULL, OPT_JOIN_TIMEOUT},
@@ -74,6 +76,7 @@ static const char help_text[] =
     "      --base ADDRESS    where the region starts (DSM_BASE)\n"
     "      --mem-max S       memory for shared pages in each rank (DSM_MEM_MAX)\n"
     "      --stats[=json]    every rank reports its statistics at the end (DSM_STATS)\n"
+    "      --profile FILE    record faults and waits of all ranks, for dsm-report(1)\n"
     "      --tag-output      put [rank] before every line\n"
     "      --env NAME[=V]    pass an environment variable to remote ranks as well; -x NAME[=V]\n"
     "      --wdir DIR        working directory of the ranks\n"
@@ -229,6 +232,9 @@ static int take(struct dsm_run_options *o, int option, const char *value)
         return set_size(o, "mem-max", "DSM_MEM_MAX", value, 1u << 20, UINT64_MAX);
     case OPT_STATS:
         return set_choice(o, "stats", "DSM_STATS", value ? value : "text", reports);
+    case OPT_PROFILE:
+        o->profile = value;
+        return 0;
     case OPT_TAG_OUTPUT:
         o->tag_output = true;
         return 0;

@@ -14,8 +14,9 @@ struct dsm_run_options {
     const char *listen;   /* --listen: this host's address for the others; NULL: found out */
     const char *ssh;      /* --ssh: words that start a remote shell */
     const char *remote_dsmrun;
-    const char *dir; /* --wdir */
-    double lease_s;  /* 0: off */
+    const char *dir;     /* --wdir */
+    const char *profile; /* --profile: the file; NULL: none */
+    double lease_s;      /* 0: off */
     bool tag_output;
     bool keep_randomization;
     bool supervise; /* dsmrun's own use on every host */

@@ -4,6 +4,7 @@
 #include "dsmrun/supervisor.h"
 #include "dsmrun/channel.h"
 #include "dsmrun/env.h"
+#include "dsmrun/gather.h"
 #include "dsmrun/lines.h"
 #include "dsmrun/route.h"
 #include "dsmrun/spawn.h"
@@ -11,6 +12,7 @@
 #include <dsm/dsm.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,6 +53,9 @@ struct supervisor {
     struct rank *ranks;
     uint32_t n_ranks, n_running, n_open_streams;
     bool is_raw, is_paused, watches_alive, is_draining;
+    bool is_gathering;   /* profiles are on their way to dsmrun */
+    uint32_t n_gathered; /* ranks whose profile was sent */
+    struct dsm_gather gather;
     char read_buf[DSM_CHANNEL_READ_BYTES];
 };
 
@@ -110,7 +115,7 @@ static void set_reading(struct supervisor *s, bool on)
 
 static void finish_when_quiet(struct supervisor *s)
 {
-    if (s->is_draining && s->n_open_streams == 0)
+    if (s->is_draining && s->n_open_streams == 0 && !s->is_gathering)
         uv_stop(&s->loop);
 }
 
@@ -146,7 +151,10 @@ static void on_read(uv_stream_t *pipe, ssize_t n_read, const uv_buf_t *buf)
 static void on_drain_time(uv_timer_t *timer)
 {
     struct supervisor *s = timer->data;
-    uv_stop(&s->loop);
+    if (s->is_gathering)
+        uv_timer_start(timer, on_drain_time, DRAIN_MS, 0);
+    else
+        uv_stop(&s->loop);
 }
 
 static void watch_drain(struct supervisor *s)
@@ -154,9 +162,44 @@ static void watch_drain(struct supervisor *s)
     uv_timer_start(&s->timer, on_drain_time, DRAIN_MS, 0);
 }
 
+/* ---- profiles ------------------------------------------------------------------------------ */
+
+static void remove_profiles(struct supervisor *s)
+{
+    for (uint32_t i = s->n_gathered; i < s->n_ranks; i++)
+        dsm_gather_done(&s->gather, s->ranks[i].number);
+    dsm_gather_close(&s->gather);
+}
+
+/* Sends what dsmrun takes for now. */
+static void gather(struct supervisor *s)
+{
+    while (s->is_gathering && s->n_gathered < s->n_ranks) {
+        uint32_t rank = s->ranks[s->n_gathered].number;
+        size_t len_bytes;
+        if (dsm_channel_unsent_bytes(&s->channel) > DSM_CHANNEL_HIGH_BYTES)
+            return; /* goes on in on_writable */
+        if (!dsm_gather_next(&s->gather, rank, &len_bytes)) {
+            dsm_gather_done(&s->gather, rank);
+            s->n_gathered++;
+            continue;
+        }
+        Dsm__Profile profile = DSM__PROFILE__INIT;
+        profile.rank = rank;
+        profile.section = (ProtobufCBinaryData){len_bytes, s->gather.section};
+        send_body(s, DSM__LAUNCH_MESSAGE__BODY_PROFILE, &profile);
+    }
+    if (!s->is_gathering)
+        return;
+    s->is_gathering = false;
+    dsm_gather_close(&s->gather);
+    finish_when_quiet(s);
+}
+
 static void on_writable(void *user)
 {
     struct supervisor *s = user;
+    gather(s);
     if (!s->is_paused)
         return;
     set_reading(s, true);
@@ -264,6 +307,8 @@ static _Noreturn void end_everything(struct supervisor *s)
 {
     signal_all(s, SIGKILL);
     dsm_spawn_kill_descendants();
+    if (s->gather.dir[0])
+        remove_profiles(s);
     _exit(1);
 }
 
@@ -272,6 +317,8 @@ static void drain(struct supervisor *s)
 {
     s->is_draining = true;
     dsm_spawn_kill_descendants();
+    s->is_gathering = s->gather.dir[0] != '\0';
+    gather(s);
     if (s->is_paused)
         return; /* dsmrun is slow to take the output; it says when it goes on */
     watch_drain(s);
@@ -361,10 +408,27 @@ static int start_rank(struct supervisor *s, struct rank *rank, const Dsm__Launch
     return 0;
 }
 
+/* Tells the ranks where to write their profiles; takes env over. */
+static char **add_profile(struct supervisor *s, char **env)
+{
+    char path[PATH_MAX], why[PATH_MAX + 200];
+    if (dsm_gather_open(&s->gather, why, sizeof why) != 0) {
+        send_failed(s, why);
+        dsm_env_free(env);
+        return NULL;
+    }
+    dsm_gather_path(&s->gather, path, sizeof path);
+    char **with = dsm_env_with(env, "DSM_PROFILE", path);
+    dsm_env_free(env);
+    return with;
+}
+
 /* The environment of this host's ranks, but for their numbers. */
 static char **make_env(struct supervisor *s, const Dsm__Launch *launch)
 {
     char **env = dsm_env_merge(environ, launch->env, launch->n_env);
+    if (env && launch->is_profiled)
+        env = add_profile(s, env);
     if (!env || !launch->find_listen)
         return env;
     char address[DSM_ROUTE_ADDRESS_BYTES];
