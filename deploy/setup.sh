@@ -16,12 +16,13 @@ END
 
 # What configure asks for, and what a bare machine lacks to run configure at all.
 run_packages="autoconf automake libtool pkg-config gcc libc6-dev make
-    protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev check libibverbs-dev librdmacm-dev procps"
+    protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev libdw-dev check libibverbs-dev librdmacm-dev procps"
 # clang: second compiler and fuzzers. python3, jq: tests that read reports. openssh, iproute2: ranks
 # on several hosts, made of network namespaces. man-db: the pages are formatted and read. lz4: apt's
-# lists as some machines keep them. The last line: virtual machines for other kernels (tests/vm).
+# lists as some machines keep them. chromium: the page of dsm-report is read in a browser. The last
+# line: virtual machines for other kernels (tests/vm).
 test_packages="clang libclang-rt-dev python3 jq openssh-server openssh-client iproute2 man-db
-    gdb lz4 xz-utils
+    gdb lz4 xz-utils chromium
     qemu-system-x86 busybox-static cpio kmod zstd ibverbs-providers"
 
 what=test

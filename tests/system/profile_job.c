@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * profile_job.c - faults that can be counted beforehand, for the test of profiles.
+ *
+ * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one page
+ * ("halves"), which takes a write fault each; rank 0 writes to a word that rank 1 then reads
+ * ("word"). The last argument "die" makes rank 1 kill itself at the end.
+ */
+#include <dsm/dsm.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Its name has what a page for browsers must escape. */
+#define HALVES_NAME "<i>halves</i>&\""
+
+static volatile uint64_t *make(const char *name)
+{
+    struct dsm_alloc_options options;
+    void *addr;
+    dsm_alloc_options_init(&options);
+    options.placement = DSM_PLACE_RANK;
+    options.name = name;
+    if (dsm_alloc(4096, &options, &addr) < 0)
+        exit(1);
+    return addr;
+}
+
+int main(int argc, char **argv)
+{
+    unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 10;
+    uint64_t sum = 0;
+    if (dsm_init(NULL) < 0)
+        return 1;
+    volatile uint64_t *halves = make(HALVES_NAME), *word = make("word");
+    for (unsigned i = 1; i <= rounds; i++) {
+        if (dsm_rank() == 0)
+            halves[0] = i;
+        dsm_barrier();
+        if (dsm_rank() == 1)
+            halves[256] = i;
+        dsm_barrier();
+        if (dsm_rank() == 0)
+            *word = i;
+        dsm_barrier();
+        if (dsm_rank() == 1)
+            sum += *word;
+        dsm_barrier();
+    }
+    if (argc > 2 && strcmp(argv[2], "die") == 0 && dsm_rank() == 1)
+        raise(SIGKILL);
+    if (dsm_rank() == 1 && sum != (uint64_t)rounds * (rounds + 1) / 2)
+        return 3;
+    return dsm_finalize() < 0;
+}
