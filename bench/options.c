@@ -49,7 +49,7 @@ static const char help_text[] =
     "\n"
     "  --only NAME,...    these measures and floors alone (see --list)\n"
     "  --trap T,...       auto, sigbus, uffd or segv; several are measured one after the other\n"
-    "  --transport T      auto or tcp\n"
+    "  --transport T      auto, tcp or rdma\n"
     "  --ranks N          with N ranks instead of what each measure lists\n"
     "  --json FILE        writes the results as JSON as well\n"
     "  --quick            a handful of rounds: shows that it works, says nothing about speed\n"
@@ -150,7 +150,7 @@ static int check_ranks(const struct bench_options *options)
 
 static int apply(struct bench_options *options, int option, char **argv, int *status_out)
 {
-    static const char *const transports[] = {"auto", "tcp", NULL};
+    static const char *const transports[] = {"auto", "tcp", "rdma", NULL};
 
     switch (option) {
     case OPTION_ONLY:
@@ -159,7 +159,7 @@ static int apply(struct bench_options *options, int option, char **argv, int *st
         return parse_traps(options, optarg);
     case OPTION_TRANSPORT:
         options->transport = optarg;
-        return is_one_of(optarg, transports) ? 0 : complain("--transport", optarg, "auto, tcp");
+        return is_one_of(optarg, transports) ? 0 : complain("--transport", optarg, "auto, tcp, rdma");
     case OPTION_RANKS:
         return parse_ranks(options, optarg);
     case OPTION_JSON:

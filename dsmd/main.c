@@ -26,7 +26,7 @@ static void on_note(void *user, uint64_t job, const struct dsm_member_action *no
     (void)user;
     switch (note->type) {
     case DSM_MEMBER_ACTION_NOTE_STARTED:
-        dsm_log(DSM_LOG_INFO, "job %lu: runs", job);
+        dsm_log(DSM_LOG_INFO, "job %lu: runs, %s", job, note->text);
         return;
     case DSM_MEMBER_ACTION_NOTE_OVER:
         dsm_log(DSM_LOG_INFO, "job %lu: over", job);

@@ -125,7 +125,10 @@ void dsm_member_start(struct dsm_member_job *job, uint64_t now_ns)
         member->heard_ns = now_ns;
         dsm_member_act(job, DSM_MEMBER_ACTION_START, member->conn)->rank = rank;
     }
-    dsm_member_act(job, DSM_MEMBER_ACTION_NOTE_STARTED, DSM_MEMBER_CONN_NONE);
+    struct dsm_member_action *note =
+        dsm_member_act(job, DSM_MEMBER_ACTION_NOTE_STARTED, DSM_MEMBER_CONN_NONE);
+    dsm_format(note->text, sizeof note->text, "transport %s: %s", job->transport,
+               job->transport_reason);
     if (job->config.lease_ns)
         dsm_member_note_deadline(job, now_ns + job->config.lease_ns);
 }
@@ -442,7 +445,7 @@ void dsm_member_free_texts(struct dsm_member *member)
 {
     free(member->host);
     free(member->host_id);
-    free(member->lane_address);
+    free(member->offers);
     free(member->lost_reason);
     free(member->exit_text);
 }
@@ -459,7 +462,6 @@ void dsm_member_job_free(struct dsm_member_job *job)
     free(job->actions);
     free(job->terms.build);
     free(job->terms.cpu);
-    free(job->terms.transport);
     free(job);
 }
 
@@ -491,6 +493,16 @@ uint32_t dsm_member_job_epoch(const struct dsm_member_job *job)
 uint64_t dsm_member_job_base(const struct dsm_member_job *job)
 {
     return job->base;
+}
+
+const char *dsm_member_job_transport(const struct dsm_member_job *job)
+{
+    return job->transport;
+}
+
+const char *dsm_member_job_transport_reason(const struct dsm_member_job *job)
+{
+    return job->transport_reason;
 }
 
 uint64_t dsm_member_job_region_bytes(const struct dsm_member_job *job)

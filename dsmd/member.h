@@ -49,6 +49,14 @@ struct dsm_member_job_config {
     uint64_t exit_grace_ns; /* managed: how long a closed connection waits for its exit status */
 };
 
+/* A transport of a rank, or why it has none. */
+struct dsm_member_offer {
+    const char *transport;
+    const char *lane_address; /* "": not to be had */
+    const char *network;      /* reaches the ranks of the same network; "": reaches all */
+    const char *reason;       /* why it is not to be had */
+};
+
 /* What a rank says of itself. */
 struct dsm_member_join {
     int32_t wanted_rank;
@@ -61,7 +69,10 @@ struct dsm_member_join {
     uint32_t page_bytes;
     const char *cpu;
     uint64_t region_bytes;
-    const char *transport;
+    const char *transport;                 /* of lane_address; what a rank without offers has */
+    const struct dsm_member_offer *offers; /* the best first */
+    uint32_t n_offers;
+    const char *wanted_transport; /* NULL, "": any that all ranks have */
     uint64_t base;
     uint64_t join_timeout_ns;
 };
@@ -117,7 +128,7 @@ enum dsm_member_action_type {
     /* The rest is for the log and the launcher; conn is DSM_MEMBER_CONN_NONE, or that of the
      * stranger who was refused. */
     DSM_MEMBER_ACTION_NOTE_REFUSED, /* a rank was refused; the job goes on; error, text */
-    DSM_MEMBER_ACTION_NOTE_STARTED,
+    DSM_MEMBER_ACTION_NOTE_STARTED, /* text: the transport, and why */
     DSM_MEMBER_ACTION_NOTE_FAILED,  /* the job could not be formed; error, text */
     DSM_MEMBER_ACTION_NOTE_LOST,    /* rank's connection is gone; how it died is told later */
     DSM_MEMBER_ACTION_NOTE_DIED,    /* rank, text */
@@ -147,7 +158,11 @@ struct dsm_member {
     enum dsm_member_state state;
     uint64_t conn;
     uint32_t rank; /* wanted, or given when the job is complete; DSM_RANK_NONE until then */
-    char *host, *host_id, *lane_address;
+    char *host, *host_id;
+    struct dsm_member_offer *offers; /* its own, in one piece of memory */
+    uint32_t n_offers;
+    const char *wanted_transport; /* "": any; lies with the offers */
+    const char *lane_address;     /* of the transport that the job takes; from AGREEING on */
     uint32_t pid;
     uint32_t host_index;
     uint64_t heard_ns;    /* last sign of life */
@@ -177,6 +192,9 @@ const struct dsm_member_job_config *dsm_member_job_config(const struct dsm_membe
 uint32_t dsm_member_job_epoch(const struct dsm_member_job *job);
 uint64_t dsm_member_job_base(const struct dsm_member_job *job);
 uint64_t dsm_member_job_region_bytes(const struct dsm_member_job *job);
+/* What all ranks use, and one line that says why; from AGREEING on. */
+const char *dsm_member_job_transport(const struct dsm_member_job *job);
+const char *dsm_member_job_transport_reason(const struct dsm_member_job *job);
 /* The member with that rank; from START on there is one for each. */
 const struct dsm_member *dsm_member_job_rank(const struct dsm_member_job *job, uint32_t rank);
 

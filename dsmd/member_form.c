@@ -43,7 +43,6 @@ static bool agrees_with_terms(const struct dsm_member_job *job, const struct dsm
     } texts[] = {
         {"build", join->build, terms->build},
         {"processor", join->cpu, terms->cpu},
-        {"transport", join->transport, terms->transport},
     };
     for (unsigned i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         if (strcmp(texts[i].theirs, texts[i].ours) == 0)
@@ -78,19 +77,15 @@ static int set_terms(struct dsm_member_job *job, const struct dsm_member_join *j
 {
     struct dsm_member_terms *terms = &job->terms;
     char *build = strdup(join->build), *cpu = strdup(join->cpu);
-    char *transport = strdup(join->transport);
-    if (!build || !cpu || !transport) {
+    if (!build || !cpu) {
         free(build);
         free(cpu);
-        free(transport);
         return DSM_E_NOMEM;
     }
     free(terms->build);
     free(terms->cpu);
-    free(terms->transport);
     *terms = (struct dsm_member_terms){.build = build,
                                        .cpu = cpu,
-                                       .transport = transport,
                                        .page_bytes = join->page_bytes,
                                        .region_bytes = join->region_bytes};
     dsm_member_name(wanted_rank(join), join->host, join->pid, terms->who);
@@ -120,9 +115,8 @@ static int add_member(struct dsm_member_job *job, const struct dsm_member_event 
         .heard_ns = event->now_ns,
         .host = strdup(join->host),
         .host_id = strdup(join->host_id),
-        .lane_address = strdup(join->lane_address),
     };
-    if (!member.host || !member.host_id || !member.lane_address) {
+    if (!member.host || !member.host_id || dsm_member_transport_note(&member, join) != 0) {
         dsm_member_free_texts(&member);
         return DSM_E_NOMEM;
     }
@@ -199,6 +193,11 @@ static int begin_agreeing(struct dsm_member_job *job, uint64_t now_ns)
     job->by_rank = by_rank;
     number_ranks(job);
     number_hosts(job);
+    char text[DSM_MEMBER_TEXT_BYTES];
+    if (!dsm_member_transport_choose(job, text)) {
+        dsm_member_fail(job, now_ns, DSM_E_MISMATCH, text);
+        return 0;
+    }
     job->state = DSM_JOB_AGREEING;
     dsm_base_search_init(&job->search, job->terms.region_bytes, job->terms.base);
     propose_next(job, now_ns);

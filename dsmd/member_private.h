@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* member_private.h - the state of one job, for the files that step it: member.c and
- * member_form.c. */
+/* member_private.h - the state of one job, for the files that step it: member.c,
+ * member_form.c and member_transport.c. */
 #ifndef DSM_DSMD_MEMBER_PRIVATE_H
 #define DSM_DSMD_MEMBER_PRIVATE_H
 
@@ -8,7 +8,7 @@
 
 /* What every rank must have alike; taken from the first that joins. */
 struct dsm_member_terms {
-    char *build, *cpu, *transport;
+    char *build, *cpu;
     uint32_t page_bytes;
     uint64_t region_bytes;
     uint64_t base;                   /* 0: nobody chose one */
@@ -36,6 +36,8 @@ struct dsm_member_job {
     uint32_t n_answers, n_mapped;
     char map_failure[DSM_MEMBER_TEXT_BYTES];
 
+    const char *transport; /* in an offer of rank 0 */
+    char transport_reason[DSM_MEMBER_TEXT_BYTES];
     uint64_t base;
     uint32_t epoch;
     char ended_text[DSM_MEMBER_TEXT_BYTES];
@@ -70,5 +72,13 @@ void dsm_member_form_answer(struct dsm_member_job *job, struct dsm_member *membe
 void dsm_member_form_withdraw(struct dsm_member_job *job, struct dsm_member *member,
                               const struct dsm_member_event *event);
 void dsm_member_form_timeout(struct dsm_member_job *job, uint64_t now_ns);
+
+/* member_transport.c */
+/* Copies what a rank offers and wants; a rank that lists nothing offers what its lane address is
+ * of. Error: NOMEM. */
+int dsm_member_transport_note(struct dsm_member *member, const struct dsm_member_join *join);
+/* Decides for the job, whose ranks are all there and numbered. False: no transport will do; text
+ * says why, with the rank that is in the way. */
+bool dsm_member_transport_choose(struct dsm_member_job *job, char text[DSM_MEMBER_TEXT_BYTES]);
 
 #endif

@@ -93,7 +93,7 @@ static struct dsm_server_bytes *pack_roster(const struct dsm_member_job *members
         for (uint32_t rank = 0; rank < n_ranks; rank++) {
             const struct dsm_member *member = dsm_member_job_rank(members, rank);
             dsm__peer__init(&peers[rank]);
-            peers[rank].lane_address = member->lane_address;
+            peers[rank].lane_address = (char *)member->lane_address;
             peers[rank].host = member->host;
             peers[rank].pid = member->pid;
             peers[rank].host_index = member->host_index;
@@ -125,6 +125,8 @@ static void send_start(struct dsm_store_job *job, struct dsm_server_conn *conn,
     start.lease_ms = (uint32_t)(config->lease_ns / DSM_NS_PER_MS);
     start.beat_ms = start.lease_ms / BEATS_PER_LEASE;
     start.is_managed = config->is_managed;
+    start.transport = (char *)dsm_member_job_transport(job->members);
+    start.transport_reason = (char *)dsm_member_job_transport_reason(job->members);
     Dsm__Control message = DSM__CONTROL__INIT;
     message.body_case = DSM__CONTROL__BODY_START;
     message.start = &start;
@@ -347,6 +349,12 @@ void dsm_server_join(struct dsm_server_conn *conn, const Dsm__Join *join)
     server->n_strangers--;
     conn->framing.max_bytes = DSM_CONTROL_MAX_JOIN_BYTES;
     uv_timer_stop(&conn->timer);
+    struct dsm_member_offer offers[DSM_CONTROL_MAX_OFFERS];
+    for (size_t i = 0; i < join->n_offers; i++) {
+        const Dsm__Offer *offer = join->offers[i];
+        offers[i] = (struct dsm_member_offer){offer->transport, offer->lane_address, offer->network,
+                                              offer->reason};
+    }
     struct dsm_member_event event = {
         .type = DSM_MEMBER_EVENT_JOIN,
         .conn = conn->id,
@@ -363,6 +371,9 @@ void dsm_server_join(struct dsm_server_conn *conn, const Dsm__Join *join)
                 .cpu = join->cpu,
                 .region_bytes = join->region_bytes,
                 .transport = join->transport,
+                .offers = offers,
+                .n_offers = (uint32_t)join->n_offers,
+                .wanted_transport = join->wanted_transport,
                 .base = join->base_addr,
                 .join_timeout_ns = join->join_timeout_ms * DSM_NS_PER_MS,
             },

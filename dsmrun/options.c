@@ -71,7 +71,7 @@ static const char help_text[] =
     "      --host A,B:2      run on these hosts, B has room for two ranks\n"
     "      --hostfile FILE   the same, one host a line: NAME [slots=N]\n"
     "      --trap T          auto, sigbus, uffd or segv (DSM_TRAP)\n"
-    "      --transport T     auto or tcp (DSM_TRANSPORT)\n"
+    "      --transport T     auto, tcp or rdma (DSM_TRANSPORT)\n"
     "      --region-size S   bytes of address space to share, e.g. 64G (DSM_REGION_SIZE)\n"
     "      --base ADDRESS    where the region starts (DSM_BASE)\n"
     "      --mem-max S       memory for shared pages in each rank (DSM_MEM_MAX)\n"
@@ -208,7 +208,7 @@ static int set_log(struct dsm_run_options *o, const char *value)
 static int take(struct dsm_run_options *o, int option, const char *value)
 {
     static const char *const traps[] = {"auto", "sigbus", "uffd", "segv", NULL};
-    static const char *const transports[] = {"auto", "tcp", NULL};
+    static const char *const transports[] = {"auto", "tcp", "rdma", NULL};
     static const char *const reports[] = {"text", "json", NULL};
     switch (option) {
     case 'n':

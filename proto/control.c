@@ -17,6 +17,24 @@ static bool is_text(const char *text)
     return n < DSM_CONTROL_MAX_TEXT_BYTES;
 }
 
+static const char *check_offers(const Dsm__Join *m)
+{
+    if (m->n_offers > DSM_CONTROL_MAX_OFFERS)
+        return "join: too many transports";
+    for (size_t i = 0; i < m->n_offers; i++) {
+        const Dsm__Offer *offer = m->offers[i];
+        if (!is_text(offer->transport) || !is_text(offer->lane_address) ||
+            !is_text(offer->network) || !is_text(offer->reason))
+            return "join: a text of a transport is too long or not printable";
+        if (!*offer->transport)
+            return "join: a transport without a name";
+        for (size_t other = 0; other < i; other++)
+            if (strcmp(offer->transport, m->offers[other]->transport) == 0)
+                return "join: a transport is named twice";
+    }
+    return NULL;
+}
+
 static const char *check_join(const Dsm__Join *m)
 {
     /* A stranger's other fields may mean something else; the receiver refuses by this number. */
@@ -31,11 +49,12 @@ static const char *check_join(const Dsm__Join *m)
     if (m->region_bytes < DSM_CONTROL_MIN_REGION || m->region_bytes > DSM_CONTROL_MAX_REGION)
         return "join: region size out of range";
     if (!is_text(m->host) || !is_text(m->host_id) || !is_text(m->lane_address) ||
-        !is_text(m->build) || !is_text(m->cpu) || !is_text(m->transport) || !is_text(m->trap))
+        !is_text(m->build) || !is_text(m->cpu) || !is_text(m->transport) || !is_text(m->trap) ||
+        !is_text(m->wanted_transport))
         return "join: a text is too long or not printable";
-    if (!*m->host || !*m->lane_address)
+    if (!*m->host || (!*m->lane_address && m->n_offers == 0))
         return "join: host or lane address missing";
-    return NULL;
+    return check_offers(m);
 }
 
 static const char *check_roster(const Dsm__Roster *m)
@@ -52,6 +71,8 @@ static const char *check_start(const Dsm__Start *m)
 {
     if (m->n_ranks == 0 || m->n_ranks > DSM_CONTROL_MAX_RANKS || m->rank >= m->n_ranks)
         return "start: rank out of range";
+    if (!is_text(m->transport) || !is_text(m->transport_reason))
+        return "start: a text is too long or not printable";
     return NULL;
 }
 

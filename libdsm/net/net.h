@@ -90,6 +90,10 @@ struct dsm_net_config {
 
 struct dsm_net_ops {
     const char *name;
+    /* It reaches ranks in the network of its own address only, as far as anybody can tell before a
+     * connection is made: "auto" takes it when all ranks are in one. */
+    bool same_network;
+    /* Whether this machine and this build have it at all; why not, in one line. */
     int (*probe)(char *why, size_t why_bytes);
     int (*open)(const struct dsm_net_config *config, const struct dsm_net_handler *handler,
                 struct dsm_net **net_out);
@@ -152,8 +156,18 @@ struct dsm_net_ops {
 
 extern const struct dsm_net_ops dsm_net_tcp;
 
-/* name: "auto", NULL or "tcp". The place where further transports are listed. */
-int dsm_net_choose(const char *name, const struct dsm_net_ops **ops_out, char *why,
-                   size_t why_bytes);
+extern const struct dsm_net_ops dsm_net_rdma;
+
+#define DSM_NET_MAX_TRANSPORTS 2u
+
+/*
+ * The transports of this build that a rank may use, the best first. name: "auto" or NULL for all,
+ * or one of "rdma" and "tcp"; any other is DSM_E_INVAL, and why says what is allowed.
+ */
+int dsm_net_list(const char *name, const struct dsm_net_ops *ops_out[DSM_NET_MAX_TRANSPORTS],
+                 size_t *n_out, char *why, size_t why_bytes);
+/* The network of the interface that has the address in "ip:port" ("10.77.0.0/24"); "" where no
+ * interface of this machine has it. */
+void dsm_net_network_of(const char *address, char *out, size_t out_bytes);
 
 #endif

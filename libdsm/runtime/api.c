@@ -20,6 +20,7 @@
 #include "runtime/service.h"
 #include "runtime/settings.h"
 #include "runtime/stats.h"
+#include "runtime/transports.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -216,8 +217,14 @@ static uint32_t job_check(const uint8_t token[16])
 static int join(struct runtime *r)
 {
     if (!r->settings.daemon) {
+        const struct dsm_net_ops *ops[DSM_NET_MAX_TRANSPORTS];
+        size_t n;
+        char why[160];
+        int error = dsm_net_list(r->settings.transport, ops, &n, why, sizeof why);
+        if (error)
+            dsm_log(DSM_LOG_ERROR, "%s", why);
         r->info = (struct dsm_job_info){.n_ranks = 1, .epoch = 1, .n_local = 1};
-        return map_alone(r);
+        return error ? error : map_alone(r);
     }
     struct dsm_net_handler handler;
     dsm_driver_net_handler(&r->driver, &handler);
@@ -229,10 +236,8 @@ static int join(struct runtime *r)
                                  .build = DSM_BUILD_VERSION,
                                  .loop = &r->service.loop};
     memcpy(net.token, r->settings.token, sizeof net.token);
-    int error = r->net_ops->open(&net, &handler, &r->net);
-    char address[256];
-    if (!error)
-        error = r->net_ops->address(r->net, address, sizeof address);
+    struct dsm_transports transports;
+    int error = dsm_transports_open(&transports, r->settings.transport, &net, &handler);
     if (error)
         return error;
     struct dsm_membership_config member = {
@@ -241,15 +246,23 @@ static int join(struct runtime *r)
         .n_ranks = r->settings.n_ranks,
         .region_bytes = r->settings.region_bytes,
         .base = r->settings.base,
-        .lane_address = address,
         .build = DSM_BUILD_VERSION,
-        .transport = r->net_ops->name,
+        .offers = transports.offers,
+        .n_offers = transports.n_items,
+        .wanted_transport = transports.wanted,
         .trap = r->trap_ops->name,
         .join_timeout_s = r->settings.join_timeout_s,
         .handler = {r, try_base, on_view, on_left, on_abort, on_daemon_lost},
     };
     memcpy(member.token, r->settings.token, sizeof member.token);
-    return dsm_membership_join(&member, &r->service.loop, &r->membership, &r->info);
+    error = dsm_membership_join(&member, &r->service.loop, &r->membership, &r->info);
+    if (!error) {
+        dsm_transports_take(&transports, r->info.transport, &r->net_ops, &r->net);
+        if (r->info.rank == 0)
+            dsm_log(DSM_LOG_INFO, "transport %s: %s", r->net_ops->name, r->info.transport_reason);
+    }
+    dsm_transports_close(&transports);
+    return error;
 }
 
 static int open_driver(struct runtime *r)
@@ -352,11 +365,6 @@ int dsm_init(const struct dsm_config *config)
     dsm_waiters_setup();
     error = dsm_trap_choose(rt.settings.trap, &rt.trap_ops, why, sizeof why);
     dsm_log(error ? DSM_LOG_ERROR : DSM_LOG_INFO, "%s", why);
-    if (!error) {
-        error = dsm_net_choose(rt.settings.transport, &rt.net_ops, why, sizeof why);
-        if (error)
-            dsm_log(DSM_LOG_ERROR, "%s", why);
-    }
     if (error)
         return error;
     error = dsm_region_open(&rt.region, rt.settings.region_bytes, why, sizeof why);
@@ -427,7 +435,8 @@ int dsm_finalize(void)
     /* From here on peers may close their connections: those that are past the barrier. */
     atomic_store(&rt.driver.is_finalizing, true);
     int error = dsm_collective_barrier(&rt.driver);
-    dsm_stats_report(&rt.driver, &rt.settings);
+    dsm_stats_report(&rt.driver, &rt.settings, rt.net ? rt.net_ops->name : "none",
+                     rt.net ? rt.info.transport_reason : "a job of one rank");
     atomic_store(&rt.phase, DONE);
     if (rt.membership)
         (void)dsm_membership_leave(rt.membership, 2000); /* dsmd may be gone first: no harm */

@@ -49,6 +49,7 @@ struct dsm_membership {
     int held_end; /* the libuv code of an end of the connection in that time */
     uint64_t proposed_base;
     struct dsm_job_info info;
+    char transport_reason[DSM_CONTROL_MAX_TEXT_BYTES];
     Dsm__Control *roster; /* info's texts live in it */
     const char **addresses, **hosts;
     uint32_t *pids;
@@ -119,6 +120,16 @@ static void send_message(struct dsm_membership *m, const Dsm__Control *message)
     }
 }
 
+/* What a dsmd that knows nothing of offers takes: the last resort among those that are there. */
+static const struct dsm_membership_offer *plain_offer(const struct dsm_membership *m)
+{
+    const struct dsm_membership_offer *plain = &m->config.offers[0];
+    for (uint32_t i = 0; i < m->config.n_offers; i++)
+        if (*m->config.offers[i].lane_address)
+            plain = &m->config.offers[i];
+    return plain;
+}
+
 static void send_join(struct dsm_membership *m)
 {
     char host[DSM_HOST_TEXT_BYTES], host_id[DSM_HOST_TEXT_BYTES];
@@ -132,15 +143,30 @@ static void send_join(struct dsm_membership *m)
     join.host = host;
     join.host_id = host_id;
     join.pid = (uint32_t)getpid();
-    join.lane_address = (char *)m->config.lane_address;
     join.build = (char *)m->config.build;
     join.page_bytes = (uint32_t)sysconf(_SC_PAGESIZE);
     join.cpu = (char *)dsm_membership_cpu();
     join.region_bytes = m->config.region_bytes;
-    join.transport = (char *)m->config.transport;
     join.trap = (char *)m->config.trap;
     join.base_addr = m->config.base;
     join.join_timeout_ms = (uint32_t)(m->config.join_timeout_s * 1000);
+    Dsm__Offer offers[DSM_CONTROL_MAX_OFFERS], *list[DSM_CONTROL_MAX_OFFERS];
+    char reasons[DSM_CONTROL_MAX_OFFERS][DSM_CONTROL_MAX_TEXT_BYTES];
+    for (uint32_t i = 0; i < m->config.n_offers; i++) {
+        const struct dsm_membership_offer *offer = &m->config.offers[i];
+        dsm__offer__init(&offers[i]);
+        offers[i].transport = (char *)offer->transport;
+        offers[i].lane_address = (char *)offer->lane_address;
+        offers[i].network = (char *)offer->network;
+        offers[i].reason = dsm_control_clean_text(offer->reason, reasons[i]);
+        list[i] = &offers[i];
+    }
+    join.n_offers = m->config.n_offers;
+    join.offers = list;
+    const struct dsm_membership_offer *plain = plain_offer(m);
+    join.lane_address = (char *)plain->lane_address;
+    join.transport = (char *)plain->transport;
+    join.wanted_transport = (char *)(m->config.wanted_transport ? m->config.wanted_transport : "");
     Dsm__Control message = DSM__CONTROL__INIT;
     message.body_case = DSM__CONTROL__BODY_JOIN;
     message.join = &join;
@@ -283,12 +309,32 @@ static void on_beat_time(uv_timer_t *timer)
     send_beat(m);
 }
 
+/* False: the job takes one that this rank has not offered. */
+static bool take_transport(struct dsm_membership *m, const Dsm__Start *start)
+{
+    const char *name = *start->transport ? start->transport : plain_offer(m)->transport;
+    for (uint32_t i = 0; i < m->config.n_offers; i++) {
+        const struct dsm_membership_offer *offer = &m->config.offers[i];
+        if (strcmp(offer->transport, name) != 0 || !*offer->lane_address)
+            continue;
+        m->info.transport = offer->transport;
+        dsm_format(m->transport_reason, sizeof m->transport_reason, "%s", start->transport_reason);
+        m->info.transport_reason = m->transport_reason;
+        return true;
+    }
+    return false;
+}
+
 static void on_start(struct dsm_membership *m, const Dsm__Start *start)
 {
     if (m->state != JOINING || !m->roster || m->roster->roster->n_peers != start->n_ranks ||
         start->n_ranks != m->config.n_ranks || start->base_addr != m->proposed_base ||
         start->region_bytes != m->config.region_bytes) {
         lose(m, DSM_E_PROTO, "the job was started out of turn");
+        return;
+    }
+    if (!take_transport(m, start)) {
+        lose(m, DSM_E_PROTO, "the job takes a transport that this rank has not offered");
         return;
     }
     if (fill_peers(m, start) != 0) {

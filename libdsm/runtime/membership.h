@@ -44,6 +44,14 @@ struct dsm_membership_handler {
     void (*on_daemon_lost)(void *user, const char *reason);
 };
 
+/* A transport of this rank, or why it has none. */
+struct dsm_membership_offer {
+    const char *transport;
+    const char *lane_address; /* "ip:port"; "": not to be had */
+    const char *network;      /* "10.77.0.0/24": reaches the ranks of the same; "": reaches all */
+    const char *reason;       /* why it is not to be had */
+};
+
 /* Everything is copied. */
 struct dsm_membership_config {
     const char *daemon; /* "host:port" */
@@ -51,12 +59,13 @@ struct dsm_membership_config {
     int32_t wanted_rank; /* -1: dsmd numbers */
     uint32_t n_ranks;
     uint64_t region_bytes;
-    uint64_t base;            /* where the user wants the region; 0: anywhere */
-    const char *lane_address; /* "ip:port" of this rank's transport */
-    const char *build;        /* must be equal on all ranks: version, build flags that matter */
-    const char *transport;    /* name; must be equal on all ranks */
-    const char *trap;         /* name, for messages */
-    double join_timeout_s;    /* 0: 60 */
+    uint64_t base;     /* where the user wants the region; 0: anywhere */
+    const char *build; /* must be equal on all ranks: version, build flags that matter */
+    const struct dsm_membership_offer *offers; /* of every transport, the best first */
+    uint32_t n_offers;                         /* 1..DSM_CONTROL_MAX_OFFERS */
+    const char *wanted_transport;              /* NULL: any that all ranks have */
+    const char *trap;                          /* name, for messages */
+    double join_timeout_s;                     /* 0: 60 */
     struct dsm_membership_handler handler;
 };
 
@@ -67,7 +76,9 @@ struct dsm_job_info {
     uint32_t epoch;
     uint64_t base; /* mapped by the last try_base */
     uint64_t region_bytes;
-    const char *const *addresses; /* lane addresses */
+    const char *transport; /* what all ranks use: one of the names offered */
+    const char *transport_reason;
+    const char *const *addresses; /* its lane addresses */
     const char *const *hosts;     /* host names, for messages */
     const uint32_t *pids;
     const bool *is_local; /* shares this rank's processors; true for the rank itself */

@@ -87,9 +87,17 @@ static double quantile_us(const struct dsm_histogram *h, double share)
     return (double)h->max_ns / 1e3;
 }
 
-static void print_text(FILE *f, uint32_t rank, const struct dsm_stats *s)
+struct report {
+    uint32_t rank;
+    const char *transport, *transport_reason;
+    const struct dsm_stats *stats;
+};
+
+static void print_text(FILE *f, const struct report *report)
 {
-    fprintf(f, "dsm statistics of rank %" PRIu32 "\n", rank);
+    const struct dsm_stats *s = report->stats;
+    fprintf(f, "dsm statistics of rank %" PRIu32 ", transport %s (%s)\n", report->rank,
+            report->transport, report->transport_reason);
 #define XX(name) fprintf(f, "  %-20s %12" PRIu64 "\n", #name, s->name);
     COUNTER_MAP(XX)
 #undef XX
@@ -116,10 +124,26 @@ static void print_histogram(FILE *f, const char *name, const struct dsm_histogra
     fprintf(f, "]}");
 }
 
-/* Flat and made of numbers alone, which is why a library would not make it simpler. */
-static void print_json(FILE *f, uint32_t rank, const struct dsm_stats *s)
+/* One printable line, as a string of JSON. */
+static void print_string(FILE *f, const char *text)
 {
-    fprintf(f, "{\"rank\":%" PRIu32, rank);
+    fputc('"', f);
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\')
+            fputc('\\', f);
+        fputc(*text, f);
+    }
+    fputc('"', f);
+}
+
+/* Flat and nearly all numbers, which is why a library would not make it simpler. */
+static void print_json(FILE *f, const struct report *report)
+{
+    const struct dsm_stats *s = report->stats;
+    fprintf(f, "{\"rank\":%" PRIu32 ",\"transport\":", report->rank);
+    print_string(f, report->transport);
+    fputs(",\"transport_reason\":", f);
+    print_string(f, report->transport_reason);
 #define XX(name) fprintf(f, ",\"%s\":%" PRIu64, #name, s->name);
     COUNTER_MAP(XX)
 #undef XX
@@ -129,7 +153,8 @@ static void print_json(FILE *f, uint32_t rank, const struct dsm_stats *s)
     fprintf(f, "}\n");
 }
 
-void dsm_stats_report(struct dsm_driver *d, const struct dsm_settings *settings)
+void dsm_stats_report(struct dsm_driver *d, const struct dsm_settings *settings,
+                      const char *transport, const char *transport_reason)
 {
     if (settings->stats == DSM_STATS_OFF)
         return;
@@ -137,13 +162,14 @@ void dsm_stats_report(struct dsm_driver *d, const struct dsm_settings *settings)
     char *text = NULL;
     size_t text_bytes = 0;
     dsm_stats_gather(d, &s);
+    const struct report report = {d->config.self, transport, transport_reason, &s};
     FILE *memory = open_memstream(&text, &text_bytes); /* one write: ranks share a terminal */
     if (!memory)
         return;
     if (settings->stats == DSM_STATS_TEXT)
-        print_text(memory, d->config.self, &s);
+        print_text(memory, &report);
     else
-        print_json(memory, d->config.self, &s);
+        print_json(memory, &report);
     fclose(memory);
     FILE *out = stderr;
     char path[4096];

@@ -10,6 +10,7 @@
 void dsm_stats_gather(struct dsm_driver *driver, struct dsm_stats *out);
 /* The report at the end: stderr, or settings->stats_path with ".RANK" added. Prints one line when
  * the file cannot be written. */
-void dsm_stats_report(struct dsm_driver *driver, const struct dsm_settings *settings);
+void dsm_stats_report(struct dsm_driver *driver, const struct dsm_settings *settings,
+                      const char *transport, const char *transport_reason);
 
 #endif

@@ -629,23 +629,37 @@ START_TEST(address_of_a_peer_that_cannot_be_is_refused)
 }
 END_TEST
 
-START_TEST(transport_is_chosen_by_name)
+START_TEST(transports_are_listed_by_name)
 {
-    const struct dsm_net_ops *chosen = NULL;
+    const struct dsm_net_ops *listed[DSM_NET_MAX_TRANSPORTS] = {NULL};
     char why[200];
-    ck_assert_int_eq(dsm_net_choose(NULL, &chosen, why, sizeof why), 0);
-    ck_assert_ptr_eq(chosen, ops);
-    chosen = NULL;
-    ck_assert_int_eq(dsm_net_choose("auto", &chosen, why, sizeof why), 0);
-    ck_assert_ptr_eq(chosen, ops);
-    chosen = NULL;
-    ck_assert_int_eq(dsm_net_choose("tcp", &chosen, why, sizeof why), 0);
-    ck_assert_ptr_eq(chosen, ops);
-    chosen = NULL;
-    ck_assert_int_eq(dsm_net_choose("pigeon", &chosen, why, sizeof why), DSM_E_INVAL);
-    ck_assert_ptr_null(chosen);
-    ck_assert_ptr_nonnull(strstr(why, "pigeon"));
-    ck_assert_ptr_nonnull(strstr(why, "tcp"));
+    size_t n = 0;
+    ck_assert_int_eq(dsm_net_list(NULL, listed, &n, why, sizeof why), 0);
+    ck_assert_uint_eq(n, DSM_NET_MAX_TRANSPORTS);
+    ck_assert_ptr_eq(listed[n - 1], ops); /* what is always there comes last */
+    ck_assert_int_eq(dsm_net_list("auto", listed, &n, why, sizeof why), 0);
+    ck_assert_uint_eq(n, DSM_NET_MAX_TRANSPORTS);
+    ck_assert_int_eq(dsm_net_list("tcp", listed, &n, why, sizeof why), 0);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_ptr_eq(listed[0], ops);
+    ck_assert_int_eq(dsm_net_list("pigeon", listed, &n, why, sizeof why), DSM_E_INVAL);
+    ck_assert_uint_eq(n, 1);
+    ck_assert_str_eq(why, "transport \"pigeon\": allowed are auto, tcp and rdma");
+}
+END_TEST
+
+START_TEST(the_network_of_an_address_is_that_of_its_interface)
+{
+    char network[64];
+    dsm_net_network_of("127.0.0.1:80", network, sizeof network);
+    ck_assert_str_eq(network, "127.0.0.0/8");
+    /* 192.0.2.0/24 is for documentation: nobody has it. */
+    static const char *const none[] = {"192.0.2.1:80", "127.0.0.1", "",
+                                       "[::2]:80",     "rank:80",   ":80"};
+    for (size_t i = 0; i < sizeof none / sizeof none[0]; i++) {
+        dsm_net_network_of(none[i], network, sizeof network);
+        ck_assert_msg(!*network, "\"%s\" is in %s", none[i], network);
+    }
 }
 END_TEST
 
@@ -751,7 +765,8 @@ static Suite *make_suite(void)
     tcase_add_test(addresses, listener_that_answers_nonsense_is_given_up);
     tcase_add_test(addresses, host_to_listen_on_that_cannot_be_is_refused);
     tcase_add_test(addresses, address_of_a_peer_that_cannot_be_is_refused);
-    tcase_add_test(addresses, transport_is_chosen_by_name);
+    tcase_add_test(addresses, transports_are_listed_by_name);
+    tcase_add_test(addresses, the_network_of_an_address_is_that_of_its_interface);
     TCase *descriptors = tcase_create("descriptors");
     tcase_add_test(descriptors, every_descriptor_is_closed_on_exec);
     tcase_add_test(descriptors, soft_limit_on_files_is_raised);

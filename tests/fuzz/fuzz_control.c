@@ -82,6 +82,7 @@ size_t fuzz_seed(unsigned number, uint8_t out[FUZZ_MAX_BYTES])
     static uint8_t token[16] = "0123456789abcde";
     Dsm__Control control = DSM__CONTROL__INIT;
     Dsm__Join join = DSM__JOIN__INIT;
+    Dsm__Offer rdma = DSM__OFFER__INIT, tcp = DSM__OFFER__INIT, *offers[2] = {&rdma, &tcp};
     Dsm__Start start = DSM__START__INIT;
     Dsm__Abort end = DSM__ABORT__INIT;
     Dsm__Roster roster = DSM__ROSTER__INIT;
@@ -96,12 +97,22 @@ size_t fuzz_seed(unsigned number, uint8_t out[FUZZ_MAX_BYTES])
         join.host = "here";
         join.lane_address = "127.0.0.1:4000";
         join.region_bytes = 1u << 30;
+        rdma.transport = "rdma";
+        rdma.lane_address = "10.77.0.1:4001";
+        rdma.network = "10.77.0.0/24";
+        tcp.transport = "tcp";
+        tcp.reason = "why";
+        join.n_offers = 2;
+        join.offers = offers;
+        join.wanted_transport = "rdma";
         control.body_case = DSM__CONTROL__BODY_JOIN;
         control.join = &join;
         return pack(&control, 0, out);
     case 1:
         start.n_ranks = 4;
         start.rank = 2;
+        start.transport = "rdma";
+        start.transport_reason = "every rank has it";
         control.body_case = DSM__CONTROL__BODY_START;
         control.start = &start;
         return pack(&control, 3, out);

@@ -37,6 +37,9 @@ struct conn {
     bool is_told_off;  /* REFUSE or DROP: nothing may follow */
     bool close_is_due; /* its close is on the way */
     bool has_started, has_left, is_aborted;
+    bool is_withdrawn; /* its close was handed in */
+    bool has_card, lists_none, wants_card;
+    const char *network;
     int32_t wanted_rank;
     uint32_t rank, epoch, n_proposed;
     uint64_t base;
@@ -124,11 +127,31 @@ static void hear_view(struct sim *s, struct conn *c, const struct dsm_member_act
     c->has_heard_death[a->rank] = true;
 }
 
+/* rdma when every rank has it, in one network unless it is wanted; tcp else. */
+static void check_transport(struct sim *s, const struct conn *c, const struct dsm_member_action *a)
+{
+    bool is_wanted = false, all_have = true, is_one_network = true;
+    for (uint32_t i = 1; i <= s->n_conns; i++) {
+        const struct conn *other = &s->conns[i];
+        if (!other->is_joined || other->is_told_off || other->is_withdrawn)
+            continue;
+        is_wanted = is_wanted || other->wants_card;
+        all_have = all_have && other->has_card && !other->lists_none;
+        is_one_network = is_one_network && strcmp(other->network, c->network) == 0;
+    }
+    bool is_rdma = strcmp(dsm_member_job_transport(s->job), "rdma") == 0;
+    must(s, is_rdma == (all_have && (is_one_network || is_wanted)));
+    must(s, is_rdma || !is_wanted);
+    must(s, strcmp(dsm_member_job_rank(s->job, a->rank)->lane_address,
+                   is_rdma ? "10.1.0.1:2" : "127.0.0.1:1") == 0);
+}
+
 static void hear_start(struct sim *s, struct conn *c, const struct dsm_member_action *a)
 {
     must(s, !c->has_started && c->n_proposed > 0);
     must(s, a->epoch == 1 && a->rank < s->n_ranks);
     must(s, c->wanted_rank < 0 || (uint32_t)c->wanted_rank == a->rank);
+    check_transport(s, c, a);
     must(s, dsm_member_job_base(s->job) == c->base && c->base >= c->fake_base);
     for (uint32_t i = 1; i <= s->n_conns; i++)
         must(s, !s->conns[i].has_started || s->conns[i].rank != a->rank);
@@ -243,9 +266,17 @@ static void step(struct sim *s, struct dsm_member_event *event)
 static void hand_in(struct sim *s, const struct message *m)
 {
     struct conn *c = &s->conns[m->conn];
+    struct dsm_member_offer offers[] = {{"rdma", "", "", "no card"},
+                                        {"tcp", "127.0.0.1:1", "", ""}};
     struct dsm_member_event event = {.conn = m->conn};
     switch (m->kind) {
     case SAY_JOIN:
+        c->has_card = below(s, 20) > 0;
+        c->network = below(s, 20) > 0 ? "10.1.0.0/16" : "10.2.0.0/16";
+        c->lists_none = below(s, 20) == 0; /* an older build */
+        c->wants_card = below(s, 50) == 0;
+        if (c->has_card)
+            offers[0] = (struct dsm_member_offer){"rdma", "10.1.0.1:2", c->network, ""};
         c->is_joined = true;
         event.type = DSM_MEMBER_EVENT_JOIN;
         event.join = (struct dsm_member_join){
@@ -260,6 +291,9 @@ static void hand_in(struct sim *s, const struct message *m)
             .cpu = "c",
             .region_bytes = 1 << 30,
             .transport = "tcp",
+            .offers = offers,
+            .n_offers = c->lists_none ? 0 : 2,
+            .wanted_transport = c->wants_card ? "rdma" : "",
             .join_timeout_ns = 20 * DSM_NS_PER_S,
         };
         break;
@@ -285,6 +319,7 @@ static void hand_in(struct sim *s, const struct message *m)
     case SAY_CLOSED:
         if (!c->is_joined)
             return;
+        c->is_withdrawn = true;
         event.type = DSM_MEMBER_EVENT_CLOSED;
         event.closed_reason = "hung up";
         break;

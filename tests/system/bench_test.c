@@ -258,7 +258,7 @@ static const struct refusal refusals[] = {
     {"", "--only read_miss,frob", "--only 'frob'"},
     {"", "--only ''", "--only ''"},
     {"", "--trap frob", "--trap 'frob': allowed: auto, sigbus"},
-    {"", "--transport frob", "--transport 'frob': allowed: auto, tcp"},
+    {"", "--transport frob", "--transport 'frob': allowed: auto, tcp, rdma"},
     {"", "--ranks 0", "--ranks '0': allowed: 1 to 1024"},
     {"", "--ranks 2x", "--ranks '2x': allowed: 1 to 1024"},
     {"", "--ranks 1 --only read_miss", "read_miss needs at least 2"},

@@ -15,9 +15,9 @@
  *   signal=N       kill itself with that signal
  *   stop           SIGSTOP itself, then as hold
  *   stay=N         as hold, for N milliseconds, then leave
- * KEY: build, page_bytes (not checked here), region, n_ranks, rank, base, transport, timeout;
- *   unmappable=A-B: refuse bases in [A, B) and offer B; nohole: refuse everything and offer
- * nothing.
+ * KEY: build, page_bytes (not checked here), region, n_ranks, rank, base, timeout; transport,
+ * network of it, lacks=WHY it is not to be had, wants=TRANSPORT; unmappable=A-B: refuse bases in
+ * [A, B) and offer B; nohole: refuse everything and offer nothing.
  */
 #include "base/errors.h"
 #include "base/log.h"
@@ -39,6 +39,7 @@ struct client {
     uv_async_t stop;
     struct dsm_membership *membership;
     struct dsm_job_info info;
+    struct dsm_membership_offer offer;
     const char *action;
     uint64_t bad_from, bad_to;
     bool has_no_hole, reacts;
@@ -170,7 +171,13 @@ static void take_key(struct client *c, struct dsm_membership_config *config, con
     if (strcmp(key, "build") == 0)
         config->build = value;
     else if (strcmp(key, "transport") == 0)
-        config->transport = value;
+        c->offer.transport = value;
+    else if (strcmp(key, "network") == 0)
+        c->offer.network = value;
+    else if (strcmp(key, "lacks") == 0)
+        c->offer = (struct dsm_membership_offer){c->offer.transport, "", "", value};
+    else if (strcmp(key, "wants") == 0)
+        config->wanted_transport = value;
     else if (strcmp(key, "region") == 0)
         dsm_parse_size(value, &config->region_bytes);
     else if (strcmp(key, "n_ranks") == 0)
@@ -192,8 +199,9 @@ static void take_key(struct client *c, struct dsm_membership_config *config, con
 static void take_arguments(struct client *c, struct dsm_membership_config *config, int argc,
                            char **argv)
 {
-    static const char *const keys[] = {"build", "transport", "region", "n_ranks",    "rank",
-                                       "base",  "timeout",   "nohole", "unmappable", NULL};
+    static const char *const keys[] = {"build",      "transport", "network", "lacks", "wants",
+                                       "region",     "n_ranks",   "rank",    "base",  "timeout",
+                                       "unmappable", "nohole",    NULL};
     for (int i = 1; i < argc; i++) {
         char *text = argv[i], *colon = strchr(text, ':');
         if (colon && colon < text + strcspn(text, "=")) {
@@ -227,14 +235,15 @@ int main(int argc, char **argv)
         .region_bytes = 1ull << 30,
         .base = strtoull(env_or("DSM_BASE", "0"), NULL, 0),
         .build = "test",
-        .transport = "tcp",
+        .offers = &c->offer,
+        .n_offers = 1,
         .trap = "none",
         .join_timeout_s = atof(env_or("DSM_JOIN_TIMEOUT", "20")),
         .handler = {c, try_base, on_view, on_left, on_abort, on_daemon_lost},
     };
     char address[80];
     dsm_format(address, sizeof address, "%s:%d", env_or("DSM_LISTEN", "127.0.0.1"), 1000);
-    config.lane_address = address;
+    c->offer = (struct dsm_membership_offer){"tcp", address, "", ""};
     if (dsm_parse_token(env_or("DSM_TOKEN", ""), config.token) != 0)
         return 2;
     take_arguments(c, &config, argc, argv);

@@ -23,7 +23,7 @@ expect 1 'unknown option -q' "$dsmrun" -q true
 expect 1 'option -n needs a value' "$dsmrun" -n
 expect 1 'no program given' "$dsmrun" -n 2
 expect 1 '--trap soft: allowed are auto, sigbus, uffd, segv' "$dsmrun" --trap soft true
-expect 1 '--transport pigeon: allowed are auto, tcp' "$dsmrun" --transport pigeon true
+expect 1 '--transport pigeon: allowed are auto, tcp, rdma' "$dsmrun" --transport pigeon true
 expect 1 '--region-size 12X: allowed' "$dsmrun" --region-size 12X true
 expect 1 '--region-size 32T: allowed is a size from 1048576 to 17592186044416' "$dsmrun" --region-size 32T true
 expect 1 '--mem-max none: allowed' "$dsmrun" --mem-max none true
@@ -136,7 +136,12 @@ expect 0 '' "$dsmrun" -n 64 "$client" leave
 
 # ---- jobs that cannot be ----
 expect 1 'cannot start: rank [01] .* has build .*, rank [01] .* has' "$dsmrun" -n 2 "$client" 1:build=other
-expect 1 'cannot start: rank [01] .* has transport .*, rank [01] .* has' "$dsmrun" -n 2 "$client" 1:transport=rdma
+expect 1 'cannot start: no transport is common to all ranks: rank 1 .* has no transport tcp' "$dsmrun" -n 2 "$client" 1:transport=rdma
+expect 1 'cannot start: rank 1 .* has no transport rdma: no card \(rank 0 .* wants it\)' \
+    "$dsmrun" -n 2 "$client" transport=rdma wants=rdma 1:lacks='no card'
+expect 1 'cannot start: rank [01] .* wants transport .*, rank [01] .* wants' "$dsmrun" -n 2 "$client" 0:wants=tcp 1:wants=rdma
+expect 1 'cannot start: no transport is common to all ranks: rank 1 .* is in the network 10.0.2.0/24 of tcp, rank 0 .* in 10.0.1.0/24' \
+    "$dsmrun" -n 2 "$client" 0:network=10.0.1.0/24 1:network=10.0.2.0/24
 expect 1 'cannot start: rank [01] .* has region size [0-9]+, rank [01] .* has [0-9]+' "$dsmrun" -n 2 "$client" 1:region=2G
 expect 1 'cannot start: rank [01] .* asks for a job of 5 ranks, .* is of 2' "$dsmrun" -n 2 "$client" 1:n_ranks=5
 expect 1 'cannot start: .* wants the base 0x.*, .* wants 0x' "$dsmrun" -n 2 "$client" 0:base=0x300000000000 1:base=0x310000000000

@@ -80,7 +80,7 @@ static void say_action(struct lab *lab, const struct dsm_member_action *a)
         say(lab, "note: refused %d %s\n", a->error, a->text);
         return;
     case DSM_MEMBER_ACTION_NOTE_STARTED:
-        say(lab, "note: started\n");
+        say(lab, "note: started, %s\n", a->text);
         return;
     case DSM_MEMBER_ACTION_NOTE_FAILED:
         say(lab, "note: failed %d %s\n", a->error, a->text);

@@ -34,7 +34,8 @@ START_TEST(a_complete_job_agrees_the_base_and_starts)
     lab_answer(&lab, 8, 1, LAB_MAPPED);
     ck_said("");
     lab_answer(&lab, 7, 1, LAB_MAPPED);
-    ck_said("8: start rank 0 epoch 1\n7: start rank 1 epoch 1\nnote: started\n");
+    ck_said("8: start rank 0 epoch 1\n7: start rank 1 epoch 1\n"
+            "note: started, transport tcp: every rank has it\n");
     ck_assert_uint_eq(dsm_member_job_base(lab.job), 0x200000000000);
 }
 END_TEST
@@ -84,7 +85,8 @@ START_TEST(a_base_that_one_rank_cannot_map_gives_way_to_what_it_offers)
     lab_answer(&lab, 1, 2, LAB_MAPPED); /* of the last round: too late to count */
     lab_answer(&lab, 1, 3, LAB_MAPPED);
     lab_answer(&lab, 2, 3, LAB_MAPPED);
-    ck_said("1: start rank 0 epoch 1\n2: start rank 1 epoch 1\nnote: started\n");
+    ck_said("1: start rank 0 epoch 1\n2: start rank 1 epoch 1\n"
+            "note: started, transport tcp: every rank has it\n");
 }
 END_TEST
 
@@ -137,7 +139,8 @@ static const struct {
 } mismatches[] = {
     {"rank 1 (h, pid 102) has build b2, rank 0 (h, pid 101) has b", {.build = "b2"}},
     {"rank 1 (h, pid 102) has processor c2, rank 0 (h, pid 101) has c", {.cpu = "c2"}},
-    {"rank 1 (h, pid 102) has transport rdma, rank 0 (h, pid 101) has tcp", {.transport = "rdma"}},
+    {"no transport is common to all ranks: rank 1 (h, pid 102) has no transport tcp",
+     {.transport = "rdma"}},
     {"rank 1 (h, pid 102) has page size 16384, rank 0 (h, pid 101) has 4096",
      {.page_bytes = 16384}},
     {"rank 1 (h, pid 102) has region size 2147483648, rank 0 (h, pid 101) has 1073741824",
@@ -145,7 +148,7 @@ static const struct {
     {"rank 1 (h, pid 102) asks for a job of 3 ranks, rank 0 (h, pid 101) is of 2", {.n_ranks = 3}},
 };
 
-START_TEST(a_rank_of_another_kind_ends_the_job_with_both_values)
+START_TEST(a_rank_of_another_kind_ends_the_job_with_one_line)
 {
     const struct dsm_member_join *differs = &mismatches[_i].differs;
     char expected[2048];
@@ -165,9 +168,122 @@ START_TEST(a_rank_of_another_kind_ends_the_job_with_both_values)
     if (differs->n_ranks)
         lab.join.n_ranks = differs->n_ranks;
     lab_join(&lab, 2, 1);
-    snprintf(expected, sizeof expected, "2: refuse -11 %s\n1: refuse -11 %s\nnote: failed -11 %s\n",
-             what, what, what);
+    /* What is wrong with the job as a whole is told in the order of joining. */
+    unsigned first = differs->transport ? 1 : 2, second = differs->transport ? 2 : 1;
+    snprintf(expected, sizeof expected,
+             "%u: refuse -11 %s\n%u: refuse -11 %s\nnote: failed -11 %s\n", first, what, second,
+             what, what);
     ck_said(expected);
+}
+END_TEST
+
+/* ---- the transport ---- */
+
+static const struct dsm_member_offer card = {"rdma", "10.77.0.1:5", "10.77.0.0/24", ""};
+static const struct dsm_member_offer other_card = {"rdma", "10.78.0.1:5", "10.78.0.0/24", ""};
+static const struct dsm_member_offer no_card = {"rdma", "", "", "no device"};
+static const struct dsm_member_offer socket = {"tcp", "127.0.0.1:6", "", ""};
+
+/* A rank joins that has rdma so, and tcp. */
+static void join_with(uint64_t conn, const struct dsm_member_offer *rdma, const char *wanted)
+{
+    const struct dsm_member_offer both[] = {*rdma, socket};
+    const struct dsm_member_offer *only = wanted && strcmp(wanted, "tcp") == 0 ? &socket : rdma;
+    lab.join.offers = wanted ? only : both;
+    lab.join.n_offers = wanted ? 1 : 2;
+    lab.join.wanted_transport = wanted;
+    lab_join(&lab, conn, (int32_t)conn - 1);
+    lab.join.offers = NULL;
+}
+
+/* Two ranks that can use the transport start, for the reason. */
+static void assert_started_with(const char *transport, const char *address, const char *reason)
+{
+    lab_take(&lab);
+    lab_answer(&lab, 1, 1, LAB_MAPPED);
+    lab_answer(&lab, 2, 1, LAB_MAPPED);
+    ck_assert_str_eq(dsm_member_job_transport(lab.job), transport);
+    ck_assert_str_eq(dsm_member_job_transport_reason(lab.job), reason);
+    ck_assert_str_eq(dsm_member_job_rank(lab.job, 0)->lane_address, address);
+    char expected[400];
+    snprintf(expected, sizeof expected,
+             "1: start rank 0 epoch 1\n2: start rank 1 epoch 1\n"
+             "note: started, transport %s: %s\n",
+             transport, reason);
+    ck_said(expected);
+}
+
+START_TEST(the_best_transport_that_every_rank_has_is_taken)
+{
+    open_job(2);
+    join_with(1, &card, NULL);
+    join_with(2, &card, NULL);
+    assert_started_with("rdma", card.lane_address,
+                        "every rank has it, in the network 10.77.0.0/24");
+}
+END_TEST
+
+START_TEST(a_transport_that_one_rank_has_not_is_not_taken)
+{
+    open_job(2);
+    join_with(1, &card, NULL);
+    join_with(2, &no_card, NULL);
+    assert_started_with("tcp", socket.lane_address,
+                        "rank 1 (h, pid 102) has no transport rdma: no device");
+}
+END_TEST
+
+START_TEST(a_transport_by_which_ranks_are_apart_is_not_taken)
+{
+    open_job(2);
+    join_with(1, &card, NULL);
+    join_with(2, &other_card, NULL);
+    assert_started_with("tcp", socket.lane_address,
+                        "rank 1 (h, pid 102) is in the network 10.78.0.0/24 of rdma, "
+                        "rank 0 (h, pid 101) in 10.77.0.0/24");
+}
+END_TEST
+
+START_TEST(a_transport_that_is_wanted_is_taken_also_across_networks)
+{
+    open_job(2);
+    join_with(1, &card, NULL);
+    join_with(2, &other_card, "rdma");
+    assert_started_with("rdma", card.lane_address, "rank 1 (h, pid 102) wants it");
+}
+END_TEST
+
+START_TEST(a_rank_without_the_wanted_transport_ends_the_job_with_its_reason)
+{
+    open_job(2);
+    join_with(1, &card, "rdma");
+    join_with(2, &no_card, "rdma");
+#define WHY "rank 1 (h, pid 102) has no transport rdma: no device (rank 0 (h, pid 101) wants it)\n"
+    ck_said("1: refuse -11 " WHY "2: refuse -11 " WHY "note: failed -11 " WHY);
+#undef WHY
+    ck_assert_int_eq(dsm_member_job_state(lab.job), DSM_JOB_ENDED);
+}
+END_TEST
+
+START_TEST(ranks_that_want_different_transports_are_both_named)
+{
+    open_job(2);
+    join_with(1, &card, "tcp");
+    join_with(2, &card, "rdma");
+#define WHY "rank 1 (h, pid 102) wants transport rdma, rank 0 (h, pid 101) wants tcp\n"
+    ck_said("1: refuse -11 " WHY "2: refuse -11 " WHY "note: failed -11 " WHY);
+#undef WHY
+}
+END_TEST
+
+START_TEST(a_rank_that_lists_no_transport_has_that_of_its_address)
+{
+    open_job(2);
+    join_with(1, &card, NULL);
+    lab.join.n_offers = 0;
+    lab_join(&lab, 2, 1);
+    assert_started_with("tcp", socket.lane_address, "rank 1 (h, pid 102) has no transport rdma");
+    ck_assert_str_eq(dsm_member_job_rank(lab.job, 1)->lane_address, lab.join.lane_address);
 }
 END_TEST
 
@@ -565,8 +681,15 @@ int main(void)
     tcase_add_test(forming, a_base_the_user_chose_is_the_only_one_tried);
     tcase_add_test(forming, a_base_that_cannot_be_is_refused_with_what_is_allowed);
     tcase_add_test(forming, ranks_that_want_different_bases_are_both_named);
-    tcase_add_loop_test(forming, a_rank_of_another_kind_ends_the_job_with_both_values, 0,
+    tcase_add_loop_test(forming, a_rank_of_another_kind_ends_the_job_with_one_line, 0,
                         sizeof mismatches / sizeof mismatches[0]);
+    tcase_add_test(forming, the_best_transport_that_every_rank_has_is_taken);
+    tcase_add_test(forming, a_transport_that_one_rank_has_not_is_not_taken);
+    tcase_add_test(forming, a_transport_by_which_ranks_are_apart_is_not_taken);
+    tcase_add_test(forming, a_transport_that_is_wanted_is_taken_also_across_networks);
+    tcase_add_test(forming, a_rank_without_the_wanted_transport_ends_the_job_with_its_reason);
+    tcase_add_test(forming, ranks_that_want_different_transports_are_both_named);
+    tcase_add_test(forming, a_rank_that_lists_no_transport_has_that_of_its_address);
     tcase_add_test(forming, a_number_that_is_taken_is_refused_and_the_job_goes_on);
     tcase_add_test(forming, a_rank_too_many_is_refused_and_the_job_goes_on);
     tcase_add_test(forming, a_job_that_is_not_complete_in_time_names_the_missing);

@@ -88,7 +88,7 @@ struct dsm_config {
     uint64_t base;             /* DSM_BASE: where the region starts; default: agreed by the ranks */
     uint64_t mem_max_bytes;    /* DSM_MEM_MAX: frames this rank may hold */
     const char *trap;          /* DSM_TRAP: auto, sigbus, uffd or segv */
-    const char *transport;     /* DSM_TRANSPORT: auto or tcp */
+    const char *transport;     /* DSM_TRANSPORT: auto, tcp or rdma */
     int64_t spin_us;           /* DSM_SPIN_US: how long a waiting thread polls; -1 adaptive */
     double fault_timeout_s;    /* DSM_FAULT_TIMEOUT: default 60 */
     double join_timeout_s;     /* DSM_JOIN_TIMEOUT: default 60 */
