@@ -21,6 +21,7 @@
 #include "runtime/settings.h"
 #include "runtime/stats.h"
 #include "runtime/transports.h"
+#include "syscalls/syscalls.h"
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -362,6 +363,8 @@ int dsm_init(const struct dsm_config *config)
     int error = dsm_settings_read(config, &rt.settings);
     if (error)
         return error;
+    if (!dsm_syscalls_are_wrapped())
+        return DSM_E_STATE;
     dsm_waiters_setup();
     error = dsm_trap_choose(rt.settings.trap, &rt.trap_ops, why, sizeof why);
     dsm_log(error ? DSM_LOG_ERROR : DSM_LOG_INFO, "%s", why);
@@ -591,6 +594,37 @@ int dsm_prefetch(const void *addr, size_t len, enum dsm_access access)
     dsm_driver_step(&rt.driver, &event);
     dsm_driver_leave(&rt.driver, &guard);
     return 0;
+}
+
+/* Pages asked for ahead of the one that is touched. */
+#define TOUCH_AHEAD_PAGES 64
+
+static void touch_page(uintptr_t addr, enum dsm_access access)
+{
+    if (access == DSM_READ)
+        (void)*(const volatile uint8_t *)addr;
+    else /* a store that changes nothing, whatever other threads and ranks do to the byte */
+        (void)__atomic_fetch_or((uint8_t *)addr, 0, __ATOMIC_SEQ_CST);
+}
+
+int dsm_touch(const void *addr, size_t len, enum dsm_access access)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    if (access != DSM_READ && access != DSM_WRITE)
+        return DSM_E_INVAL;
+    dsm_page_t first;
+    uint64_t n;
+    int error = page_range(addr, len, &first, &n);
+    for (uint64_t i = 0; !error && i < n; i++) {
+        uintptr_t page = (uintptr_t)rt.region.app + ((first + i) << DSM_PAGE_SHIFT);
+        if (i % TOUCH_AHEAD_PAGES == 0 && n > 1) {
+            uint64_t ahead = n - i < TOUCH_AHEAD_PAGES ? n - i : TOUCH_AHEAD_PAGES;
+            error = dsm_prefetch((const void *)page, ahead << DSM_PAGE_SHIFT, access);
+        }
+        touch_page(page, access);
+    }
+    return error;
 }
 
 int dsm_where(const void *addr, struct dsm_where *out)

@@ -26,7 +26,8 @@
  *
  * While a trap is open SIGBUS (and SIGSEGV for segv) come here first and what is not ours goes on
  * to the program's handler or the default action; neither signal is ever blocked (signals.h and the
- * interposers). System calls do not trap: on a page without access they fail with EFAULT.
+ * interposers). System calls do not trap: on a page without access they fail with EFAULT. (That is why
+ * calls.h and libdsm/syscalls keep the region's addresses from them.)
  */
 #ifndef DSM_TRAP_TRAP_H
 #define DSM_TRAP_TRAP_H

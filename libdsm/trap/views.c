@@ -19,6 +19,24 @@ struct view {
 };
 
 static struct view views[DSM_TRAP_MAX_VIEWS];
+_Atomic uintptr_t dsm_views_low, dsm_views_bytes;
+
+/*
+ * After a view was added or removed, by whoever did it. A reader between the two stores may see a
+ * range that is too small: of a view that is not in use yet, or no longer.
+ */
+static void find_hull(void)
+{
+    uintptr_t low = UINTPTR_MAX, high = 0;
+    for (unsigned i = 0; i < DSM_TRAP_MAX_VIEWS; i++) {
+        if (views[i].end == 0)
+            continue;
+        low = views[i].start < low ? views[i].start : low;
+        high = views[i].end > high ? views[i].end : high;
+    }
+    dsm_views_low = high ? low : 0;
+    dsm_views_bytes = high ? high - low : 0;
+}
 
 const struct dsm_trap_sink *dsm_view_find(uintptr_t addr)
 {
@@ -43,6 +61,25 @@ bool dsm_view_overlaps(uintptr_t addr, size_t len)
     return false;
 }
 
+bool dsm_view_part(uintptr_t addr, size_t len, uintptr_t *start_out, uintptr_t *end_out)
+{
+    uintptr_t from = UINTPTR_MAX, to = 0;
+    if (len == 0)
+        return false;
+    for (unsigned i = 0; i < DSM_TRAP_MAX_VIEWS; i++) {
+        uintptr_t end = views[i].end, start = views[i].start;
+        if (addr >= end || start > addr + (len - 1) || start >= from)
+            continue;
+        from = start;
+        to = end;
+    }
+    if (to == 0)
+        return false;
+    *start_out = addr > from ? addr : from;
+    *end_out = to - addr < len ? to : addr + len;
+    return true;
+}
+
 int dsm_view_add(uintptr_t addr, size_t len, const struct dsm_trap_sink *sink)
 {
     if (dsm_view_overlaps(addr, len))
@@ -53,6 +90,7 @@ int dsm_view_add(uintptr_t addr, size_t len, const struct dsm_trap_sink *sink)
         views[i].start = addr;
         views[i].sink = sink;
         views[i].end = addr + len;
+        find_hull();
         return 0;
     }
     return DSM_E_LIMIT;
@@ -64,6 +102,7 @@ int dsm_view_remove(uintptr_t addr, size_t len)
         if (views[i].end != addr + len || views[i].start != addr)
             continue;
         views[i].end = 0;
+        find_hull();
         return 0;
     }
     return DSM_E_INVAL;

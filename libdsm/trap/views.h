@@ -5,6 +5,7 @@
 
 #include "trap/streak.h"
 #include "trap/trap.h"
+#include <stdatomic.h>
 
 #define DSM_TRAP_MAX_VIEWS 16 /* attached at once, of all traps of the process */
 
@@ -24,6 +25,21 @@ int dsm_view_remove(uintptr_t addr, size_t len);
 const struct dsm_trap_sink *dsm_view_find(uintptr_t addr);
 /* True when any byte of [addr, addr+len) is in an attached view. Signal-handler safe. */
 bool dsm_view_overlaps(uintptr_t addr, size_t len);
+/*
+ * The part of [addr, addr+len) that is in an attached view, the first one where there are several.
+ * False: none. Signal-handler safe.
+ */
+bool dsm_view_part(uintptr_t addr, size_t len, uintptr_t *start_out, uintptr_t *end_out);
+
+/* All attached views lie in these bytes; 0 bytes when there is none. */
+extern _Atomic uintptr_t dsm_views_low, dsm_views_bytes;
+
+/* False: no byte of [addr, addr+len) is in a view, found by one compare. True: ask further. */
+static inline bool dsm_view_may_overlap(uintptr_t addr, size_t len)
+{
+    uintptr_t at = addr - atomic_load_explicit(&dsm_views_low, memory_order_relaxed);
+    return at < atomic_load_explicit(&dsm_views_bytes, memory_order_relaxed) || len > -at;
+}
 
 /* Gives one view of sink from to sink to, and says which. False: from has none. */
 bool dsm_view_hand_over(const struct dsm_trap_sink *from, const struct dsm_trap_sink *to,

@@ -169,6 +169,13 @@ enum dsm_access { DSM_READ = 1, DSM_WRITE = 2 };
  */
 DSM_API int dsm_prefetch(const void *addr, size_t len, enum dsm_access access);
 
+/*
+ * Waits until every page of the range is here, readable or writable, without changing a byte: what a
+ * system call needs that the library does not stand in front of (see below). Another rank may take
+ * a page again at once. A page that cannot be had is a failed access. Errors: INVAL, RANGE, STATE.
+ */
+DSM_API int dsm_touch(const void *addr, size_t len, enum dsm_access access);
+
 enum dsm_page_state { DSM_STATE_NONE, DSM_STATE_READ, DSM_STATE_WRITE };
 
 struct dsm_where {

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * syscalls.h - the C library's functions that give memory to the kernel, in front of the C library.
+ *
+ * Each file is a family, and says so by a constant: the runtime refers to all of them, so that a
+ * static library brings its wrappers along even for names that the program itself does not use, but
+ * other libraries do.
+ */
+#ifndef DSM_SYSCALLS_SYSCALLS_H
+#define DSM_SYSCALLS_SYSCALLS_H
+
+#include <stdbool.h>
+
+extern const bool dsm_wraps_bytes, dsm_wraps_streams;
+
+/* True: every family is linked in. */
+bool dsm_syscalls_are_wrapped(void);
+
+#endif
