@@ -220,6 +220,34 @@ void bench_link_close(struct bench_worker *worker)
     worker->link = NULL;
 }
 
+/* ---- processors ------------------------------------------------------------------------------ */
+
+/*
+ * Two processes that poll, or one that polls and one that computes, on one processor take turns of
+ * milliseconds: no floor at all. So each gets one of its own for the time of the floor, where there
+ * are two. Returns whether `before_out` is to be put back.
+ */
+static bool pin(const struct bench_worker *worker, cpu_set_t *before_out)
+{
+    cpu_set_t mine;
+    unsigned wanted = worker->rank % 2, n = 0;
+
+    if (worker->is_oversubscribed || worker->rank > 1 ||
+        sched_getaffinity(0, sizeof *before_out, before_out) != 0 || CPU_COUNT(before_out) < 2)
+        return false;
+    CPU_ZERO(&mine);
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, before_out) && n++ == wanted)
+            CPU_SET(cpu, &mine);
+    return sched_setaffinity(0, sizeof mine, &mine) == 0;
+}
+
+static void unpin(bool is_pinned, const cpu_set_t *before)
+{
+    if (is_pinned)
+        (void)sched_setaffinity(0, sizeof *before, before);
+}
+
 /* ---- round trips ---------------------------------------------------------------------------- */
 
 static int ask_on(int fd, unsigned n_rounds, size_t answer_bytes, bool is_polling, uint8_t *buffer,
@@ -255,12 +283,16 @@ static int round_trips(struct bench_worker *worker, size_t answer_bytes, bool is
 {
     struct bench_link *link = worker->link;
     unsigned n = worker->effort->n_rounds;
+    cpu_set_t before;
+    bool is_pinned = is_polling && pin(worker, &before);
+    int error = 0;
 
     if (worker->rank == 0)
-        return ask_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk, samples);
-    if (worker->rank == 1)
-        return answer_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk);
-    return 0;
+        error = ask_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk, samples);
+    else if (worker->rank == 1)
+        error = answer_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk);
+    unpin(is_pinned, &before);
+    return error;
 }
 
 int bench_floor_rt_page_poll(struct bench_worker *worker, struct bench_samples *samples)
@@ -286,14 +318,20 @@ int bench_floor_rt_word_sleep(struct bench_worker *worker, struct bench_samples 
 int bench_floor_rt_page_computing(struct bench_worker *worker, struct bench_samples *samples)
 {
     struct bench_link *link = worker->link;
+    cpu_set_t before;
+    bool is_pinned = pin(worker, &before); /* the server thread goes where the scheduler likes */
     int error = 0;
 
     if (worker->rank == 0) {
         error = ask_on(link->fd[SOCKET_SERVER], worker->effort->n_rounds, BENCH_PAGE_BYTES, true,
                        link->chunk, samples);
-        return error != 0 ? error : bench_link_stop(worker);
+        if (error == 0)
+            error = bench_link_stop(worker);
+    } else if (worker->rank == 1) {
+        error = bench_link_compute_until_stopped(worker);
     }
-    return worker->rank == 1 ? bench_link_compute_until_stopped(worker) : 0;
+    unpin(is_pinned, &before);
+    return error;
 }
 
 /* ---- stream --------------------------------------------------------------------------------- */
@@ -315,11 +353,13 @@ int bench_floor_stream(struct bench_worker *worker, struct bench_samples *sample
 {
     struct bench_link *link = worker->link;
     uint64_t bytes = worker->effort->stream_bytes / STREAM_SAMPLES, word = 0;
-    bool is_polling = !worker->is_oversubscribed;
+    bool is_polling = !worker->is_oversubscribed, is_pinned;
+    cpu_set_t before;
     int error = 0;
 
     if (worker->rank > 1)
         return 0;
+    is_pinned = pin(worker, &before);
     bench_samples_reserve(samples, STREAM_SAMPLES);
     for (unsigned i = 0; i < STREAM_SAMPLES && error == 0; i++) {
         uint64_t start_ns = dsm_clock_ns();
@@ -333,6 +373,7 @@ int bench_floor_stream(struct bench_worker *worker, struct bench_samples *sample
         if (worker->rank == 0)
             bench_samples_add(samples, (double)bytes / (double)(dsm_clock_ns() - start_ns));
     }
+    unpin(is_pinned, &before);
     return error;
 }
 
