@@ -24,11 +24,13 @@ enum dsm_action_type {
     DSM_ACTION_SEND_BYTES, /* message (a GRANT) to `to` on `lane` with the unit's bytes; done when
                               the last byte has left. message.len = message.room = bytes of the
                               unit; the driver cuts it in chunks, sent in ascending order of offset,
-                              each with message.key */
+                              each with message.key. Of adjacent units whose messages differ in
+                              nothing but the unit it may make one GRANT, message.count = units, up
+                              to DSM_MESSAGE_CHUNK_BYTES */
     /* no answer needed */
     DSM_ACTION_SEND,        /* message to `to` on `lane`, no bytes */
     DSM_ACTION_RECEIVE,     /* the payload of the GRANT just handed in goes into the frame of unit
-                               `page`     at message.offset */
+                               `page` at message.offset, or of all its units, n_pages in all */
     DSM_ACTION_DISCARD,     /* ... is thrown away */
     DSM_ACTION_WAKE,        /* threads that wait for unit `page` try again; RESUMED for each */
     DSM_ACTION_LOST,        /* unit `page` cannot be had: its waiters fail; error, rank say why */

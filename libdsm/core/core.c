@@ -385,9 +385,11 @@ static int dispatch(struct dsm_step *s, const struct dsm_event *event)
     case DSM_EVENT_MESSAGE:
         return on_peer_message(s, event->message);
     case DSM_EVENT_RECEIVED:
-        return dsm_request_on_received(s, event->received.unit, event->received.len);
+        dsm_request_on_received(s, event->received.unit, event->received.len);
+        return 0;
     case DSM_EVENT_DONE:
-        return dsm_holder_on_done(s, event->done.unit);
+        dsm_holder_on_done(s, event->done.unit, event->done.n_units);
+        return 0;
     case DSM_EVENT_TIMER:
         return on_timer(s);
     case DSM_EVENT_LOCK_ACQUIRE:

@@ -30,8 +30,9 @@ enum dsm_event_type {
     DSM_EVENT_MESSAGE,  /* a header from a peer. For GRANT with bytes the step answers with RECEIVE
                            or DISCARD, and RECEIVED follows when the bytes are in the frame. A
                            COLLECTIVE with bytes is handed in when the bytes are here */
-    DSM_EVENT_RECEIVED, /* unit, len */
-    DSM_EVENT_DONE,     /* unit: the oldest effect of this unit not yet done has been carried out */
+    DSM_EVENT_RECEIVED, /* unit, len: of one GRANT, so maybe of several units from this one on */
+    DSM_EVENT_DONE,     /* unit: the oldest effect of this unit not yet done has been carried out;
+                           n_units: and of so many adjacent ones of its size in all (0: 1) */
     DSM_EVENT_TIMER,    /* the time asked for by TIMER has come */
     DSM_EVENT_VIEW,     /* a rank is gone */
     DSM_EVENT_LOCK_ACQUIRE,  /* lock: the driver wants the token */
@@ -73,6 +74,7 @@ struct dsm_event {
         } received;
         struct {
             dsm_page_t unit;
+            uint32_t n_units;
         } done;
         struct {
             dsm_rank_t rank;

@@ -319,6 +319,7 @@ static uint32_t take_units(struct dsm_step *s, struct dsm_unit unit, uint32_t co
             break;
         if (n_run > 0 && (unit.home != run.home || has_copy != run_has_copy)) {
             ask_to_own(s, &run, n_run, run_has_copy, request, offered_by);
+            request = dsm_request_number(core); /* one number, one request: of one home */
             run = unit;
             n_run = 0;
         }

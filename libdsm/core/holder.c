@@ -24,6 +24,7 @@ static void answer(struct dsm_step *s, const struct dsm_copy *copy, const struct
     m->txn = order->txn;
     m->request = order->request;
     if (!is_ack) {
+        m->count = 1;
         m->access = order->access;
         m->acks = order->acks;
     }
@@ -45,6 +46,7 @@ static void send_bytes(struct dsm_step *s, struct dsm_copy *copy, const struct d
     a->message.request = order->request;
     a->message.acks = order->acks;
     a->message.key = order->key;
+    a->message.count = 1;
     a->message.len = a->message.room = dsm_copy_bytes(copy);
     s->core->counters.messages[DSM_MSG_GRANT]++;
 }
@@ -251,9 +253,8 @@ static bool order_is_plausible(const struct dsm_core *core, const struct dsm_cop
     return copy->order_head != 0 || is_possible(copy, &order);
 }
 
-int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
+static void take_order(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_message *m)
 {
-    struct dsm_copy *copy = dsm_copy_find(s->core, m->object);
     struct dsm_order order = {.type = m->type,
                               .access = m->access,
                               .flags = m->flags & (DSM_MSG_F_ASYNC | DSM_MSG_F_NO_BYTES),
@@ -265,14 +266,29 @@ int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
                               /* of the request before: keys are numbered so in tests */
                               .key = m->key - dsm_planted(DSM_PLANT_OTHER_KEY)};
 
-    if (!copy || !order_is_plausible(s->core, copy, m))
-        return DSM_E_PROTO;
     if (waits_in_vain(s->core, copy, &order))
         dsm_holder_turn_away(s, copy, &order, s->core->lost_rank);
     else if (copy->order_head || must_wait(s, copy, &order))
         queue_order(s, copy, &order);
     else
         carry_out(s, copy, &order);
+}
+
+int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
+{
+    const struct dsm_copy *first = dsm_copy_find(s->core, m->object);
+    uint32_t n_units = m->type == DSM_MSG_FORWARD ? m->count : 1, i;
+
+    if (!first || n_units == 0 || n_units > DSM_RUN_MAX_UNITS)
+        return DSM_E_PROTO;
+    for (i = 0; i < n_units; i++) {
+        const struct dsm_copy *copy = dsm_copy_in_run(s->core, first, i);
+
+        if (!copy || !order_is_plausible(s->core, copy, m))
+            return DSM_E_PROTO;
+    }
+    for (i = 0; i < n_units; i++)
+        take_order(s, dsm_copy_in_run(s->core, first, i), m);
     return 0;
 }
 
@@ -314,17 +330,26 @@ void dsm_holder_settle(struct dsm_step *s, struct dsm_copy *copy)
     dsm_request_fault(s, copy, access);
 }
 
-int dsm_holder_on_done(struct dsm_step *s, dsm_page_t first)
+static void one_done(struct dsm_step *s, struct dsm_copy *copy)
 {
-    struct dsm_copy *copy = dsm_copy_find(s->core, first);
-
     assert(copy && copy->n_effects > 0);
     copy->n_effects--;
     if (copy->n_effects == 0 && (copy->flags & DSM_COPY_F_PUNCHING))
         dsm_evict_punched(s, copy);
     if (copy->n_effects > 0)
-        return 0;
+        return;
     if (!dsm_drop_effects_ended(s, copy))
         dsm_holder_settle(s, copy);
-    return 0;
+}
+
+void dsm_holder_on_done(struct dsm_step *s, dsm_page_t first, uint32_t n_units)
+{
+    struct dsm_copy *copy = dsm_copy_find(s->core, first);
+    uint64_t n_pages = copy->n_pages;
+    uint32_t i;
+
+    assert(n_units <= DSM_RUN_MAX_UNITS);
+    one_done(s, copy);
+    for (i = 1; i < n_units; i++)
+        one_done(s, dsm_copy_find(s->core, first + i * n_pages));
 }

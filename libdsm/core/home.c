@@ -6,6 +6,10 @@
  * Requests for a unit are served in the order of their arrival; each gets the unit's next number.
  * What it sends carries the number of the last grant that it made to the destination, because that
  * grant may still be on its way there (holder.c waits for it, and for nothing else).
+ *
+ * The units of a run get the same number, above the last one of each: so what is said about them to
+ * one rank often differs in nothing but the unit, and then it is said in one message. (Numbers are
+ * only compared within a unit; gaps do no harm.)
  */
 #include "core/state.h"
 
@@ -16,6 +20,9 @@ struct ask {
     uint32_t request;
     dsm_rank_t offered_by; /* access OWN */
     uint32_t key;
+    uint32_t unit_pages;
+    dsm_txn_t txn;         /* of all units of the run */
+    uint32_t first_action; /* of those that the run has caused */
 };
 
 static uint8_t async_flag(const struct ask *ask)
@@ -34,34 +41,92 @@ static void refuse(struct dsm_step *s, const struct ask *ask, dsm_rank_t gone)
     m->peer = gone;
 }
 
+/* Whether what was said in `said` about units of this run holds for the next one as well. */
+static bool is_continued(const struct dsm_message *said, const struct dsm_message *m,
+                         const struct ask *ask)
+{
+    return said->type == m->type &&
+           said->object + (uint64_t)said->count * ask->unit_pages == ask->unit &&
+           said->flags == m->flags && said->access == m->access && said->request == m->request &&
+           said->peer == m->peer &&
+           (said->txn == m->txn || dsm_planted(DSM_PLANT_RUN_OWN_NUMBERS)) &&
+           said->acks == m->acks &&
+           (said->prior == m->prior || dsm_planted(DSM_PLANT_RUN_FIRST_PRIOR));
+}
+
+/* The message of this run to `to` that can take the next unit in; NULL: none. What is said about
+ * other units may be overtaken. */
+static struct dsm_message *find_said(struct dsm_step *s, dsm_rank_t to, const struct dsm_message *m,
+                                     const struct ask *ask)
+{
+    struct dsm_core *core = s->core;
+    uint32_t i;
+
+    if (to == core->config.self) {
+        struct dsm_local_message *last = core->local.tail ? dsm_at(core, core->local.tail) : NULL;
+
+        return last && is_continued(&last->message, m, ask) ? &last->message : NULL;
+    }
+    for (i = s->out->n; i > ask->first_action; i--) {
+        struct dsm_action *a = &s->out->items[i - 1];
+
+        if (a->type == DSM_ACTION_SEND && a->to == to && a->message.type == m->type)
+            return is_continued(&a->message, m, ask) ? &a->message : NULL;
+    }
+    return NULL;
+}
+
+/* A message about the unit, or one unit more in that about the unit before. */
+static void say(struct dsm_step *s, dsm_rank_t to, enum dsm_lane lane, const struct dsm_message *m,
+                const struct ask *ask)
+{
+    struct dsm_message *said = find_said(s, to, m, ask);
+
+    if (said) {
+        said->count++;
+        return;
+    }
+    said = dsm_emit_send(s, to, lane, (enum dsm_message_type)m->type, ask->unit);
+    said->flags = m->flags;
+    said->access = m->access;
+    said->request = m->request;
+    said->peer = m->peer;
+    said->txn = m->txn;
+    said->prior = m->prior;
+    said->acks = m->acks;
+    said->key = m->key;
+    said->count = 1;
+}
+
 /* A grant without bytes by the home itself: F_ZERO or F_NO_BYTES. */
 static void grant(struct dsm_step *s, const struct ask *ask, dsm_txn_t txn, uint32_t acks,
                   uint8_t how)
 {
-    struct dsm_message *m =
-        dsm_emit_send(s, ask->asker, dsm_answer_lane(ask->flags), DSM_MSG_GRANT, ask->unit);
+    const struct dsm_message m = {.type = DSM_MSG_GRANT,
+                                  .access = ask->access,
+                                  .flags = (uint8_t)(async_flag(ask) | how),
+                                  .request = ask->request,
+                                  .peer = DSM_RANK_NONE,
+                                  .txn = txn,
+                                  .acks = acks};
 
-    m->access = ask->access;
-    m->flags = (uint8_t)(async_flag(ask) | how);
-    m->request = ask->request;
-    m->txn = txn;
-    m->acks = acks;
+    say(s, ask->asker, dsm_answer_lane(ask->flags), &m, ask);
 }
 
 static void forward(struct dsm_step *s, const struct ask *ask, const struct dsm_dir *dir,
                     uint32_t acks, uint8_t how)
 {
-    struct dsm_message *m =
-        dsm_emit_send(s, dir->owner, DSM_LANE_REQUEST, DSM_MSG_FORWARD, ask->unit);
+    const struct dsm_message m = {.type = DSM_MSG_FORWARD,
+                                  .access = ask->access,
+                                  .flags = (uint8_t)(async_flag(ask) | how),
+                                  .request = ask->request,
+                                  .peer = ask->asker,
+                                  .txn = dir->txn,
+                                  .prior = dir->owner_txn,
+                                  .acks = acks,
+                                  .key = ask->key};
 
-    m->access = ask->access;
-    m->flags = (uint8_t)(async_flag(ask) | how);
-    m->request = ask->request;
-    m->peer = ask->asker;
-    m->txn = dir->txn;
-    m->prior = dir->owner_txn;
-    m->acks = acks;
-    m->key = ask->key;
+    say(s, dir->owner, DSM_LANE_REQUEST, &m, ask);
 }
 
 /* Tells every sharer but the asker; returns how many acknowledgements the asker will get. */
@@ -87,9 +152,15 @@ static uint32_t invalidate_sharers(struct dsm_step *s, const struct ask *ask,
     return acks;
 }
 
+/* The unit's next transaction. */
+static void number(const struct ask *ask, struct dsm_dir *dir)
+{
+    dir->txn = dsm_planted(DSM_PLANT_RUN_OWN_NUMBERS) ? dir->txn + 1 : ask->txn;
+}
+
 static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
 {
-    dir->txn++;
+    number(ask, dir);
     if (dir->owner == DSM_RANK_NONE)
         grant(s, ask, dir->txn, 0, DSM_MSG_F_ZERO);
     else
@@ -112,7 +183,7 @@ static void serve_write(struct dsm_step *s, const struct ask *ask, struct dsm_di
                                               dsm_planted(DSM_PLANT_HONOUR_ANY_COPY));
     uint32_t acks;
 
-    dir->txn++;
+    number(ask, dir);
     acks = invalidate_sharers(s, ask, dir);
     if (dir->owner == ask->asker)
         grant(s, ask, dir->txn, acks, DSM_MSG_F_NO_BYTES);
@@ -130,7 +201,7 @@ static void serve_own(struct dsm_step *s, const struct ask *ask, struct dsm_dir 
     bool has_copy =
         (ask->flags & DSM_MSG_F_HAS_COPY) && dsm_directory_has_sharer(s->core, dir, ask->asker);
 
-    dir->txn++;
+    number(ask, dir);
     forward(s, ask, dir, 0, has_copy ? DSM_MSG_F_NO_BYTES : 0);
     dsm_directory_remove_sharer(s->core, dir, ask->asker);
     become_owner(ask, dir);
@@ -179,6 +250,23 @@ static void serve(struct dsm_step *s, const struct ask *ask)
     assert(false);
 }
 
+/* Above the last number of every unit of the run. */
+static dsm_txn_t next_number(const struct dsm_core *core, const struct dsm_unit *first,
+                             uint32_t count)
+{
+    dsm_txn_t last = 0;
+    uint32_t i;
+
+    for (i = 0; i < count; i++) {
+        const struct dsm_dir *dir =
+            dsm_directory_find(core, first->first + (uint64_t)i * first->n_pages);
+
+        if (dir && dir->txn > last)
+            last = dir->txn;
+    }
+    return last + 1;
+}
+
 int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m)
 {
     struct dsm_core *core = s->core;
@@ -200,6 +288,9 @@ int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m)
     unit = dsm_placement_unit(core->config.placement, m->object);
     if ((uint64_t)unit.n_pages * m->count > core->config.n_pages - m->object)
         return DSM_E_PROTO;
+    ask.unit_pages = unit.n_pages;
+    ask.txn = next_number(core, &unit, m->count);
+    ask.first_action = s->out->n;
     for (i = 0; i < m->count; i++) {
         struct dsm_unit here;
 

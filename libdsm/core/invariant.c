@@ -56,7 +56,8 @@ static bool is_told(const struct dsm_invariant_world *world, dsm_rank_t rank,
     dsm_ref ref;
 
     for (i = 0; (m = world->in_flight(world->user, rank, i)) != NULL; i++)
-        if (m->object == copy->first &&
+        if (copy->first - m->object <
+                (uint64_t)(m->type == DSM_MSG_FORWARD ? m->count : 1) * copy->n_pages &&
             (m->type == DSM_MSG_INVALIDATE ||
              (m->type == DSM_MSG_FORWARD && m->access != DSM_ACCESS_READ)))
             return true;

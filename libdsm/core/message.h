@@ -33,11 +33,12 @@ enum dsm_lane {
  *                is no longer the owner; key (filled in by the driver)
  *   FORWARD      home -> owner. access (READ, WRITE or OWN), peer = asker, txn, prior, request,
  *                acks = acknowledgements the asker will get; F_NO_BYTES: the asker has valid bytes;
- *                F_ASYNC; key of the request (of the home's own request: filled in by its driver)
+ *                F_ASYNC; count = units of one request for which all of this is the same; key of the request (of the home's own request: filled in by its driver)
  *   INVALIDATE   home -> sharer. peer = writer that gets the ACK, txn, prior, request; F_ASYNC
  *   GRANT        owner or home -> asker. access, txn, request, acks; len = bytes that follow (0:
- *                F_ZERO never written, or F_NO_BYTES use the copy you have); offset, room: units
- *                above 64 KiB travel in chunks
+ *                F_ZERO never written, or F_NO_BYTES use the copy you have); count = units of one
+ *                request for which all of this is the same, their bytes one behind the other;
+ *                offset, room: units above 64 KiB travel in chunks
  *   ACK          sharer -> writer. txn, request
  *   REFUSE       home -> asker. the unit cannot be granted; request; peer = the owner that is gone,
  *                or RANK_NONE: not offered any more, or not allocated

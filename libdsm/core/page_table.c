@@ -25,6 +25,14 @@ struct dsm_copy *dsm_copy_find(const struct dsm_core *core, dsm_page_t first)
     return ref ? dsm_at(core, ref) : NULL;
 }
 
+struct dsm_copy *dsm_copy_in_run(const struct dsm_core *core, const struct dsm_copy *first,
+                                 uint32_t index)
+{
+    struct dsm_copy *copy = dsm_copy_find(core, first->first + (uint64_t)index * first->n_pages);
+
+    return copy && copy->n_pages == first->n_pages ? copy : NULL;
+}
+
 struct dsm_copy *dsm_copy_get(struct dsm_core *core, const struct dsm_unit *unit)
 {
     struct dsm_copy *copy = dsm_copy_find(core, unit->first);

@@ -22,7 +22,9 @@
     XX(HONOUR_ANY_COPY, "an upgrade is granted without bytes to a rank that is no sharer")         \
     XX(DROP_OWNED, "an owned unit is evicted as if it were a clean copy")                          \
     XX(KEEP_ALL, "a waiting thread keeps higher units as well as lower ones")                      \
-    XX(OTHER_KEY, "bytes are sent with the key of an earlier request")
+    XX(OTHER_KEY, "bytes are sent with the key of an earlier request")                             \
+    XX(RUN_FIRST_PRIOR, "a run of forwards has the grant number of its first unit")                \
+    XX(RUN_OWN_NUMBERS, "the units of a run are numbered each for itself")
 
 enum dsm_plant {
     DSM_PLANT_NONE,

@@ -205,6 +205,8 @@ static bool bytes_fit(const struct dsm_copy *copy, const struct dsm_message *m)
 {
     if (!carries_bytes(m))
         return m->len == 0;
+    if (m->count > 1)
+        return m->room == dsm_copy_bytes(copy) && m->len == m->count * m->room && m->offset == 0;
     return m->len > 0 && m->len % DSM_PAGE_BYTES == 0 && m->room == dsm_copy_bytes(copy) &&
            m->offset < m->room && m->len <= m->room - m->offset;
 }
@@ -222,30 +224,57 @@ static int refuse_bytes(struct dsm_step *s, const struct dsm_message *m)
     return 0;
 }
 
-static void accept_bytes(struct dsm_step *s, struct dsm_copy *copy, struct dsm_pending *pending,
-                         const struct dsm_message *m)
+static void accept_bytes(struct dsm_step *s, const struct dsm_message *m, uint64_t n_pages)
 {
     struct dsm_action *a = dsm_emit(s, DSM_ACTION_RECEIVE);
 
-    a->page = copy->first;
-    a->n_pages = copy->n_pages;
+    a->page = m->object;
+    a->n_pages = (uint64_t)m->count * n_pages;
     a->message = *m;
-    pending->announced_bytes += m->len;
-    copy->receiving_bytes += m->len;
-    copy->receiving_from = m->from;
 }
 
-int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
+/* The request that the message answers; NULL: that is over. */
+static struct dsm_pending *answered(const struct dsm_core *core, const struct dsm_copy *copy,
+                                    const struct dsm_message *m)
 {
-    struct dsm_copy *copy = dsm_copy_find(s->core, m->object);
-    struct dsm_pending *pending = copy ? dsm_copy_pending(s->core, copy) : NULL;
+    struct dsm_pending *pending = copy ? dsm_copy_pending(core, copy) : NULL;
 
-    if (!pending || pending->request != m->request)
-        return refuse_bytes(s, m);
-    if (m->access != pending->access || m->acks >= s->core->config.n_ranks || !bytes_fit(copy, m))
-        return DSM_E_PROTO;
-    if (pending->has_grant ? !next_fits(pending, m) : !first_fits(copy, pending, m))
-        return DSM_E_PROTO;
+    return pending && pending->request == m->request ? pending : NULL;
+}
+
+static bool grant_fits(const struct dsm_core *core, const struct dsm_copy *copy,
+                       const struct dsm_message *m)
+{
+    const struct dsm_pending *pending = dsm_copy_pending(core, copy);
+
+    if (m->access != pending->access || m->acks >= core->config.n_ranks || !bytes_fit(copy, m))
+        return false;
+    return pending->has_grant ? m->count == 1 && next_fits(pending, m)
+                              : first_fits(copy, pending, m);
+}
+
+/* A part of the run was given up already, because the home of all of it is gone: so is the rest. */
+static int give_up_run(struct dsm_step *s, const struct dsm_message *m, uint64_t n_pages)
+{
+    uint32_t i;
+
+    for (i = 0; i < m->count; i++) {
+        struct dsm_copy *copy = dsm_copy_find(s->core, m->object + i * n_pages);
+        struct dsm_pending *pending = answered(s->core, copy, m);
+
+        if (!pending)
+            continue;
+        if (pending->is_waited)
+            dsm_request_lose(s, copy, DSM_E_PEER, s->core->lost_rank);
+        dsm_request_drop(s, copy);
+    }
+    return refuse_bytes(s, m);
+}
+
+static void take_grant(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_message *m)
+{
+    struct dsm_pending *pending = dsm_copy_pending(s->core, copy);
+
     pending->has_grant = true;
     pending->txn = m->txn;
     pending->acks_needed = m->acks;
@@ -253,11 +282,45 @@ int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
     pending->is_zero = m->flags & DSM_MSG_F_ZERO;
     if (m->from != s->core->config.self)
         pending->is_remote = true;
-    if (carries_bytes(m))
+    if (carries_bytes(m)) {
+        uint32_t part = m->len / m->count;
+
         /* The frame may still be listed as being sent: an upgrade was under way when the unit was
          * handed over. But this grant descends from those bytes, so they have left. */
-        accept_bytes(s, copy, pending, m);
+        pending->announced_bytes += part;
+        copy->receiving_bytes += part;
+        copy->receiving_from = m->from;
+    }
     finish_if_complete(s, copy);
+}
+
+int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
+{
+    struct dsm_core *core = s->core;
+    uint64_t n_pages;
+    uint32_t n_live = 0, n_fit = 0, i;
+
+    if (m->object >= core->config.n_pages || m->count == 0 || m->count > DSM_RUN_MAX_UNITS)
+        return DSM_E_PROTO;
+    n_pages = dsm_placement_unit(core->config.placement, m->object).n_pages;
+    for (i = 0; i < m->count; i++) {
+        const struct dsm_copy *copy = dsm_copy_find(core, m->object + i * n_pages);
+
+        if (!answered(core, copy, m))
+            continue;
+        n_live++;
+        n_fit += copy->n_pages == n_pages && grant_fits(core, copy, m);
+    }
+    if (n_live == 0)
+        return refuse_bytes(s, m);
+    if (n_fit < n_live || (n_live < m->count && !core->knows_of_loss))
+        return DSM_E_PROTO;
+    if (n_live < m->count)
+        return give_up_run(s, m, n_pages);
+    if (carries_bytes(m))
+        accept_bytes(s, m, n_pages);
+    for (i = 0; i < m->count; i++)
+        take_grant(s, dsm_copy_find(core, m->object + i * n_pages), m);
     return 0;
 }
 
@@ -319,22 +382,33 @@ int dsm_request_on_refuse(struct dsm_step *s, const struct dsm_message *m)
     return 0;
 }
 
-/* Bytes accepted before are in the frame now. */
-int dsm_request_on_received(struct dsm_step *s, dsm_page_t first, uint32_t len_bytes)
+static void received_one(struct dsm_step *s, struct dsm_copy *copy, uint32_t len_bytes)
 {
-    struct dsm_copy *copy = dsm_copy_find(s->core, first);
     struct dsm_pending *pending;
 
     if (!copy || len_bytes > copy->receiving_bytes)
-        return 0; /* given up with a rank, or dropped, while they came in */
+        return; /* given up with a rank, or dropped, while they came in */
     pending = dsm_copy_pending(s->core, copy);
     copy->receiving_bytes -= len_bytes;
     if (!pending) {
         /* The request was given up while they came in. */
         dsm_holder_settle(s, copy);
-        return 0;
+        return;
     }
     pending->received_bytes += len_bytes;
     finish_if_complete(s, copy);
-    return 0;
+}
+
+/* Bytes accepted before are in their frames now: a part of a unit, or all of one or several. */
+void dsm_request_on_received(struct dsm_step *s, dsm_page_t first, uint32_t len_bytes)
+{
+    uint32_t n_pages = dsm_placement_unit(s->core->config.placement, first).n_pages;
+
+    while (len_bytes > 0) {
+        uint32_t part = len_bytes < n_pages * DSM_PAGE_BYTES ? len_bytes : n_pages * DSM_PAGE_BYTES;
+
+        received_one(s, dsm_copy_find(s->core, first), part);
+        len_bytes -= part;
+        first += n_pages;
+    }
 }

@@ -346,6 +346,9 @@ static inline enum dsm_lane dsm_answer_lane(uint8_t flags)
 
 /* ---- page_table.c */
 struct dsm_copy *dsm_copy_find(const struct dsm_core *core, dsm_page_t first);
+/* The index'th unit of the run that begins with `first`; NULL: not known, or of another size. */
+struct dsm_copy *dsm_copy_in_run(const struct dsm_core *core, const struct dsm_copy *first,
+                                 uint32_t index);
 struct dsm_copy *dsm_copy_get(struct dsm_core *core, const struct dsm_unit *unit);
 void dsm_copy_move(struct dsm_core *core, struct dsm_copy *copy, enum dsm_copy_state to);
 void dsm_copy_set_frame(struct dsm_core *core, struct dsm_copy *copy, bool has_frame);
@@ -396,11 +399,11 @@ uint32_t dsm_request_number(struct dsm_core *core);
 int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m);
 int dsm_request_on_ack(struct dsm_step *s, const struct dsm_message *m);
 int dsm_request_on_refuse(struct dsm_step *s, const struct dsm_message *m);
-int dsm_request_on_received(struct dsm_step *s, dsm_page_t first, uint32_t len_bytes);
+void dsm_request_on_received(struct dsm_step *s, dsm_page_t first, uint32_t len_bytes);
 
 /* ---- holder.c: others ask for what this rank has */
 int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m);
-int dsm_holder_on_done(struct dsm_step *s, dsm_page_t first);
+void dsm_holder_on_done(struct dsm_step *s, dsm_page_t first, uint32_t n_units);
 /* Goes on with what waited for the unit, as far as it may. */
 void dsm_holder_settle(struct dsm_step *s, struct dsm_copy *copy);
 /* Takes the copy away from the program here. True when an effect does it, false when nothing was

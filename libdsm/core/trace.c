@@ -94,7 +94,8 @@ static void add_unit_message(struct text *t, const struct dsm_message *m)
     if (m->access)
         add(t, " %s", access_name(m->access));
     add(t, " %lu", (unsigned long)m->object);
-    if (m->type == DSM_MSG_REQUEST && m->count > 1)
+    if ((m->type == DSM_MSG_REQUEST || m->type == DSM_MSG_FORWARD || m->type == DSM_MSG_GRANT) &&
+        m->count > 1)
         add(t, " and %u more", m->count - 1);
     if (m->type == DSM_MSG_OFFER || m->type == DSM_MSG_OFFER_REPLY)
         add(t, ": %u units", m->count);

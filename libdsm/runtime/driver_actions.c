@@ -35,14 +35,21 @@ static void __attribute__((noreturn)) die(const char *what, int error, dsm_page_
 /* ---- sending ------------------------------------------------------------------------------- */
 
 /*
- * Cookies of payloads, never 0: the unit with its last chunk, a bulk transfer that goes on with its
- * next chunk, or nothing to do.
+ * Cookies of payloads, never 0: the units whose last bytes these are, the first one and how many; a
+ * bulk transfer that goes on with its next chunk; or nothing to do.
  */
-enum { COOKIE_UNIT = 1, COOKIE_BULK = 2, COOKIE_NOTHING = 3, COOKIE_BITS = 2 };
+enum {
+    COOKIE_UNITS = 1,
+    COOKIE_BULK = 2,
+    COOKIE_NOTHING = 3,
+    COOKIE_KIND_BITS = 2,
+    COOKIE_COUNT_BITS = 8,
+    COOKIE_BITS = COOKIE_KIND_BITS + COOKIE_COUNT_BITS
+};
 
-static uint64_t cookie_of(uint64_t what, unsigned kind)
+static uint64_t cookie_of(uint64_t what, uint32_t n_units, unsigned kind)
 {
-    return what << COOKIE_BITS | kind;
+    return what << COOKIE_BITS | (uint64_t)n_units << COOKIE_KIND_BITS | kind;
 }
 
 static void send_header(struct dsm_driver *d, dsm_rank_t to, unsigned lane,
@@ -87,9 +94,10 @@ static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
     send_header(d, a->to, a->lane, &m, NULL, 0, &error);
 }
 
-static void finish_effect(struct dsm_driver *d, dsm_page_t unit)
+static void finish_effects(struct dsm_driver *d, dsm_page_t unit, uint32_t n_units)
 {
-    struct dsm_event done = {.type = DSM_EVENT_DONE, .now_ns = dsm_clock_ns(), .done.unit = unit};
+    struct dsm_event done = {
+        .type = DSM_EVENT_DONE, .now_ns = dsm_clock_ns(), .done = {unit, n_units}};
     dsm_driver_step(d, &done);
 }
 
@@ -97,7 +105,7 @@ static void finish_effect(struct dsm_driver *d, dsm_page_t unit)
 static int send_chunk(struct dsm_driver *d, struct dsm_bulk_send *b, uint64_t cookie)
 {
     struct dsm_message m = b->message;
-    uint32_t left = m.room - b->at;
+    uint32_t left = m.count * m.room - b->at;
     const uint8_t *bytes = d->region->frame + (m.object << DSM_PAGE_SHIFT) + b->at;
     int error;
     m.offset = b->at;
@@ -113,12 +121,39 @@ static void continue_bulk(struct dsm_driver *d, uint64_t index)
     struct dsm_bulk_send *b = &d->bulk[index];
     dsm_page_t unit = b->message.object;
     bool is_last = b->message.room - b->at <= DSM_MESSAGE_CHUNK_BYTES;
-    int error =
-        send_chunk(d, b, is_last ? cookie_of(unit, COOKIE_UNIT) : cookie_of(index, COOKIE_BULK));
+    int error = send_chunk(
+        d, b, is_last ? cookie_of(unit, 1, COOKIE_UNITS) : cookie_of(index, 1, COOKIE_BULK));
     if (is_last || error)
         b->is_used = false;
     if (error)
-        finish_effect(d, unit);
+        finish_effects(d, unit, 1);
+}
+
+/* How many of the units from this one on are sent to the same rank with the same words: their turn
+ * is now, and further down the list they stay without pages. */
+static uint32_t gather_bytes(struct dsm_driver *d, const struct dsm_action *a, uint32_t from)
+{
+    struct dsm_action_list *list = &d->actions;
+    const struct dsm_message *m = &a->message;
+    uint32_t n_units = 1, n_max = DSM_MESSAGE_CHUNK_BYTES / m->room;
+    for (uint32_t i = from; i < list->n && n_units < n_max; i++) {
+        struct dsm_action *later = &list->items[i];
+        const struct dsm_message *l = &later->message;
+        if (later->type != DSM_ACTION_SEND_BYTES) {
+            /* Taken along with an effect before: then it changes nothing any more. */
+            if (later->n_pages == 0)
+                continue;
+            break;
+        }
+        if (later->page != a->page + n_units * a->n_pages || later->n_pages != a->n_pages ||
+            later->to != a->to || later->lane != a->lane || l->request != m->request ||
+            l->txn != m->txn || l->access != m->access || l->flags != m->flags ||
+            l->acks != m->acks || l->key != m->key)
+            break;
+        later->n_pages = 0;
+        n_units++;
+    }
+    return n_units;
 }
 
 /*
@@ -126,12 +161,12 @@ static void continue_bulk(struct dsm_driver *d, uint64_t index)
  * go out one chunk at a time, so that others get in between; when all DSM_BULK_SENDS records are in
  * use, the chunks are queued in a row, which is only less fair.
  */
-static void send_bytes(struct dsm_driver *d, const struct dsm_action *a)
+static void send_bytes(struct dsm_driver *d, const struct dsm_action *a, uint32_t next)
 {
     struct dsm_bulk_send once = {.message = a->message, .to = a->to, .lane = a->lane};
     dsm_page_t unit = a->page;
-    uint32_t total = (uint32_t)(a->n_pages << DSM_PAGE_SHIFT);
-    once.message.room = total;
+    uint32_t n_units = once.message.count = gather_bytes(d, a, next);
+    uint32_t total = n_units * a->message.room;
     d->stats.served_bytes += total;
     if (total > DSM_MESSAGE_CHUNK_BYTES) {
         for (uint64_t i = 0; i < DSM_BULK_SENDS; i++) {
@@ -145,25 +180,26 @@ static void send_bytes(struct dsm_driver *d, const struct dsm_action *a)
     }
     int error = 0;
     while (once.at < total && !error)
-        error =
-            send_chunk(d, &once,
-                       total - once.at <= DSM_MESSAGE_CHUNK_BYTES ? cookie_of(unit, COOKIE_UNIT)
-                                                                  : cookie_of(0, COOKIE_NOTHING));
+        error = send_chunk(d, &once,
+                           total - once.at <= DSM_MESSAGE_CHUNK_BYTES
+                               ? cookie_of(unit, n_units, COOKIE_UNITS)
+                               : cookie_of(0, 1, COOKIE_NOTHING));
     if (error) /* nothing left, nothing will: the effect is over */
-        finish_effect(d, unit);
+        finish_effects(d, unit, n_units);
 }
 
 void dsm_driver_on_sent(void *user, uint64_t cookie)
 {
     struct dsm_driver *d = user;
-    unsigned kind = cookie & ((1u << COOKIE_BITS) - 1);
+    unsigned kind = cookie & ((1u << COOKIE_KIND_BITS) - 1);
+    uint32_t n_units = cookie >> COOKIE_KIND_BITS & ((1u << COOKIE_COUNT_BITS) - 1);
     if (kind == COOKIE_NOTHING)
         return;
     dsm_mutex_lock(&d->lock);
     if (kind == COOKIE_BULK)
         continue_bulk(d, cookie >> COOKIE_BITS);
     else
-        finish_effect(d, cookie >> COOKIE_BITS);
+        finish_effects(d, cookie >> COOKIE_BITS, n_units);
     dsm_mutex_unlock(&d->lock);
 }
 
@@ -236,42 +272,47 @@ void dsm_driver_map_lazy(struct dsm_driver *d)
     if (run.n_units == 0)
         return;
     map_range(d, run.first, (uint64_t)run.n_units * run.unit_pages, run.is_write);
-    for (uint32_t i = 0; i < run.n_units; i++)
-        finish_effect(d, run.first + (uint64_t)i * run.unit_pages);
+    for (uint32_t i = 0; i < run.n_units; i += DSM_RUN_MAX_UNITS) {
+        uint32_t left = run.n_units - i;
+        finish_effects(d, run.first + (uint64_t)i * run.unit_pages,
+                       left < DSM_RUN_MAX_UNITS ? left : DSM_RUN_MAX_UNITS);
+    }
 }
 
-static bool is_awaited(const struct dsm_driver *d, dsm_page_t unit)
+/* Whether a thread waits for a unit of this range. */
+static bool is_awaited(const struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 {
-    if (d->faulting_unit == unit)
+    if (d->faulting_unit - first < n_pages)
         return true;
     for (const struct dsm_waiter *w = d->waiting; w; w = w->next)
-        if (w->unit == unit)
+        if (w->unit - first < n_pages)
             return true;
     for (const struct dsm_async_fault *f = d->async_faults; f; f = f->next)
-        if (f->unit == unit)
+        if (f->unit - first < n_pages)
             return true;
     return false;
 }
 
 /* True when the mapping is made now, false when it was put off. */
-static bool map(struct dsm_driver *d, const struct dsm_action *a)
+static bool map(struct dsm_driver *d, const struct dsm_action *a, uint32_t n_units)
 {
     struct dsm_lazy_maps *lazy = &d->lazy;
     bool is_write = a->type == DSM_ACTION_MAP_WRITE;
+    uint32_t unit_pages = (uint32_t)a->n_pages / n_units;
     if (a->is_zero)
         dsm_region_materialise(d->region, a->page, a->n_pages);
-    if (!d->may_put_off || is_awaited(d, a->page)) {
+    if (!d->may_put_off || is_awaited(d, a->page, a->n_pages)) {
         map_range(d, a->page, a->n_pages, is_write);
         return true;
     }
-    bool fits = lazy->n_units && lazy->is_write == is_write && lazy->unit_pages == a->n_pages &&
+    bool fits = lazy->n_units && lazy->is_write == is_write && lazy->unit_pages == unit_pages &&
                 a->page == lazy->first + (uint64_t)lazy->n_units * lazy->unit_pages;
     if (!fits) {
         dsm_driver_map_lazy(d);
         *lazy = (struct dsm_lazy_maps){
-            .first = a->page, .unit_pages = (uint32_t)a->n_pages, .is_write = is_write};
+            .first = a->page, .unit_pages = unit_pages, .is_write = is_write};
     }
-    lazy->n_units++;
+    lazy->n_units += n_units;
     return false;
 }
 
@@ -295,22 +336,36 @@ static void downgrade(struct dsm_driver *d, const struct dsm_action *a)
 
 /*
  * A request for a run of units makes the core take them away one after the other, each followed by
- * what is sent about it. Each of these calls stops the other processors: so those for adjacent
- * units further down the list are carried out with this one. Taking access away early is always
- * safe. The later ones stay in the list, as actions without pages.
+ * what is sent about it, and a grant of a run makes it map one after the other. Each of these calls
+ * costs much more than a page in it, and those that take access away stop the other processors: so
+ * those for adjacent units further down the list are carried out with this one. Taking access away
+ * early is always safe, and so is mapping what was decided to be mapped: nothing about these units
+ * is between. The later ones stay in the list, as actions without pages; their DONE is told with
+ * that of the first. Returns how many units there are.
  */
-static void gather(struct dsm_driver *d, struct dsm_action *a, uint32_t from)
+static uint32_t gather(struct dsm_driver *d, struct dsm_action *a, uint32_t from)
 {
     struct dsm_action_list *list = &d->actions;
-    for (uint32_t i = from; i < list->n; i++) {
+    uint64_t unit_pages = a->n_pages;
+    uint32_t n_units = 1;
+    for (uint32_t i = from; i < list->n && n_units < DSM_RUN_MAX_UNITS; i++) {
         struct dsm_action *later = &list->items[i];
         if (later->type == DSM_ACTION_SEND_BYTES || later->type == DSM_ACTION_SEND)
             continue;
-        if (later->type != a->type || later->page != a->page + a->n_pages)
-            return;
-        a->n_pages += later->n_pages;
+        if (later->type != a->type || later->page != a->page + a->n_pages ||
+            later->n_pages != unit_pages || later->is_zero != a->is_zero)
+            break;
+        a->n_pages += unit_pages;
         later->n_pages = 0;
+        n_units++;
     }
+    return n_units;
+}
+
+static bool is_gathered(enum dsm_action_type type)
+{
+    return type == DSM_ACTION_DOWNGRADE || type == DSM_ACTION_UNMAP ||
+           type == DSM_ACTION_MAP_READ || type == DSM_ACTION_MAP_WRITE;
 }
 
 static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
@@ -347,15 +402,17 @@ static void punch(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
     }
 }
 
-/* Carries one action out; true when it is an effect that is finished now. */
-static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
+/* Carries one action out, on n_units units; true when it is an effect that is finished now. next:
+ * the place in the list behind it. */
+static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_t n_units,
+                       uint32_t next)
 {
-    if (a->n_pages == 0 && (a->type == DSM_ACTION_DOWNGRADE || a->type == DSM_ACTION_UNMAP))
-        return true; /* carried out with an earlier one */
+    if (a->n_pages == 0 && (is_gathered(a->type) || a->type == DSM_ACTION_SEND_BYTES))
+        return false; /* carried out with an earlier one */
     switch (a->type) {
     case DSM_ACTION_MAP_READ:
     case DSM_ACTION_MAP_WRITE:
-        return map(d, a);
+        return map(d, a, n_units);
     case DSM_ACTION_DOWNGRADE:
         downgrade(d, a);
         return true;
@@ -367,7 +424,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a)
         punch(d, a->page, a->n_pages);
         return true;
     case DSM_ACTION_SEND_BYTES:
-        send_bytes(d, a);
+        send_bytes(d, a, next);
         return false; /* on_sent */
     case DSM_ACTION_SEND:
         send_from_core(d, a);
@@ -439,11 +496,10 @@ int dsm_driver_step(struct dsm_driver *d, const struct dsm_event *event)
             list->n -= i;
             i = 0;
         }
-        if (a.n_pages && (a.type == DSM_ACTION_DOWNGRADE || a.type == DSM_ACTION_UNMAP))
-            gather(d, &a, i);
-        if (run_action(d, &a)) {
+        uint32_t n_units = a.n_pages && is_gathered(a.type) ? gather(d, &a, i) : 1;
+        if (run_action(d, &a, n_units, i)) {
             struct dsm_event done = {
-                .type = DSM_EVENT_DONE, .now_ns = event->now_ns, .done.unit = a.page};
+                .type = DSM_EVENT_DONE, .now_ns = event->now_ns, .done = {a.page, n_units}};
             error = dsm_core_step(d->core, &done, list);
             if (error)
                 die("the end of an effect", error, a.page);

@@ -48,9 +48,17 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
                          .has_pages = true,
                          .has_count = true,
                          .has_key = true},
-    [DSM_MSG_FORWARD] = {.is_known = true, .has_access = true, .has_pages = true, .has_key = true},
+    [DSM_MSG_FORWARD] = {.is_known = true,
+                         .has_access = true,
+                         .has_pages = true,
+                         .has_count = true,
+                         .has_key = true},
     [DSM_MSG_INVALIDATE] = {.is_known = true, .has_pages = true},
-    [DSM_MSG_GRANT] = {.is_known = true, .has_access = true, .has_pages = true, .may_carry = true},
+    [DSM_MSG_GRANT] = {.is_known = true,
+                       .has_access = true,
+                       .has_pages = true,
+                       .has_count = true,
+                       .may_carry = true},
     [DSM_MSG_ACK] = {.is_known = true, .has_pages = true},
     [DSM_MSG_REFUSE] = {.is_known = true, .has_pages = true},
     [DSM_MSG_OFFER] = {.is_known = true, .has_pages = true, .has_count = true},
@@ -114,7 +122,9 @@ static const char *check_grant(const struct dsm_message *m)
         return m->len || m->offset ? "grant without bytes has a payload" : NULL;
     if (m->len == 0 || m->len % DSM_PAGE_BYTES)
         return "payload of a grant is not whole pages";
-    if (m->offset > m->room || m->len > m->room - m->offset)
+    if (m->count > 1 && (m->offset || m->len / m->count != m->room || m->len % m->count))
+        return "payload of a grant is not that of its units";
+    if (m->count == 1 && (m->offset > m->room || m->len > m->room - m->offset))
         return "payload of a grant leaves its unit";
     return NULL;
 }

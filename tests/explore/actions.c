@@ -17,7 +17,7 @@ static const uint8_t lane_of[DSM_MSG_N_TYPES] = {
 };
 
 bool actions_send(struct lab *lab, uint32_t rank, uint32_t to, uint32_t lane,
-                  const struct dsm_message *message, uint32_t value)
+                  const struct dsm_message *message, uint64_t value)
 {
     struct world *world = &lab->world;
 

@@ -66,22 +66,21 @@ uint32_t check_key_of(uint32_t asker, uint32_t request)
     return (asker + 1) << 24 | request;
 }
 
-bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant)
+bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant, uint32_t unit)
 {
     struct dsm_core_unit_info info;
 
     if (lab->world.dead != 0) {
         return true; /* keys of before are worth nothing */
     }
-    dsm_core_inspect(lab->cores[asker], grant->object, &info);
+    dsm_core_inspect(lab->cores[asker], (dsm_page_t)unit * lab->config.unit_pages, &info);
     if (grant->key != check_key_of(asker, grant->request) || info.request != grant->request) {
         return lab_violated(lab,
                             "bytes of unit %u go to rank %u with key %x for request %u while its "
                             "request %u is under way",
-                            (unsigned)(grant->object / lab->config.unit_pages), asker, grant->key,
-                            grant->request, info.request);
+                            unit, asker, grant->key, grant->request, info.request);
     }
-    return check_may_receive(lab, asker, (uint32_t)(grant->object / lab->config.unit_pages));
+    return check_may_receive(lab, asker, unit);
 }
 
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t u)

@@ -14,7 +14,8 @@ bool check_may_receive(struct lab *lab, uint32_t rank, uint32_t unit);
 uint32_t check_key_of(uint32_t asker, uint32_t request);
 /* Bytes leave with a key, and may be written into the asker's frame from now on: the key must be
  * that of a request under way there, and the frame in nobody's use. */
-bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant);
+bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant,
+                    uint32_t unit);
 /* The next effect of the unit is about to be carried out. */
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t unit);
 /* rank is about to hold the lock / to leave its n-th collective with this payload. */

@@ -26,8 +26,13 @@ static void put_plain(struct digest_part *part, uint64_t value)
 
 struct canon_user {
     struct digest_part *part;
-    uint32_t unit_pages;
+    const struct lab *lab;
 };
+
+static void put_txn(const struct lab *lab, struct digest_part *part, uint32_t unit, uint64_t txn)
+{
+    put(part, lab->config.has_runs ? KIND_PLAIN : KIND_TXN, unit, txn);
+}
 
 static void canon_put(void *user, uint64_t value)
 {
@@ -38,7 +43,7 @@ static void canon_put_txn(void *user, dsm_page_t unit, dsm_txn_t txn)
 {
     const struct canon_user *u = user;
 
-    put(u->part, KIND_TXN, (uint32_t)(unit / u->unit_pages), txn);
+    put_txn(u->lab, u->part, (uint32_t)(unit / u->lab->config.unit_pages), txn);
 }
 
 static void canon_put_request(void *user, dsm_rank_t asker, uint32_t request)
@@ -86,8 +91,11 @@ static void put_message(const struct lab *lab, struct digest_part *part,
     put_plain(part, (m->type == DSM_MSG_LOCK_FORWARD ? 0 : m->count) | (uint64_t)m->len << 32);
     put_plain(part, m->offset | (uint64_t)m->room << 32);
     if (is_about_unit(m->type)) {
-        put(part, KIND_TXN, unit, m->txn);
-        put(part, KIND_TXN, unit, m->prior);
+        uint32_t n = m->type == DSM_MSG_FORWARD || m->type == DSM_MSG_GRANT ? m->count : 1;
+        for (uint32_t u = unit; u < unit + n; u++) {
+            put_txn(lab, part, u, m->txn);
+            put_txn(lab, part, u, m->prior);
+        }
         put(part, KIND_REQUEST, asker, m->request);
     } else if (m->type == DSM_MSG_LOCK_GRANT) {
         /* The number of the hand-over: always the next one, or it would be a violation. */
@@ -188,7 +196,7 @@ static void rename_times(struct digest_part *part, uint64_t now_ns)
 void digest_rank(const struct lab *lab, uint32_t rank, struct digest_part *part_out)
 {
     const struct world_rank *r = &lab->world.ranks[rank];
-    struct canon_user user = {part_out, lab->config.unit_pages};
+    struct canon_user user = {part_out, lab};
     struct dsm_canon canon = {&user, canon_put, canon_put_txn, canon_put_request, canon_put_time};
 
     part_out->n = 0;
@@ -216,6 +224,19 @@ void digest_rank(const struct lab *lab, uint32_t rank, struct digest_part *part_
     rename_times(part_out, r->now_ns);
 }
 
+/* A bit for each unit whose bytes are its newest content. */
+static uint64_t freshness(const struct lab *lab, const struct world_message *m)
+{
+    uint32_t first = (uint32_t)(m->message.object / lab->config.unit_pages);
+    uint64_t bits = 0;
+
+    for (uint32_t i = 0; m->message.len > 0 && i < m->message.count; i++) {
+        uint16_t version = (uint16_t)(m->value >> 16 * i);
+        bits |= (uint64_t)(version == lab->world.version[first + i]) << i;
+    }
+    return bits;
+}
+
 static void put_messages(const struct lab *lab, struct digest_part *part)
 {
     const struct world *world = &lab->world;
@@ -229,8 +250,7 @@ static void put_messages(const struct lab *lab, struct digest_part *part)
                 continue;
             }
             if (m->message.type == DSM_MSG_GRANT) {
-                value = m->message.len > 0 &&
-                        value == world->version[m->message.object / lab->config.unit_pages];
+                value = freshness(lab, m);
             }
             put_plain(part, queue | (uint64_t)m->is_receiving << 16 | value << 32);
             put_message(lab, part, &m->message, m->to);

@@ -6,8 +6,11 @@
  * these are renamed so that histories which differ in nothing else meet:
  *
  *   transaction numbers  per unit, over all ranks and messages: their order is kept, their
- * distances are not (the core compares them and counts on from the largest) request numbers the
- * same, per asking rank moments              passed, or their order among those to come, per rank
+ *                        distances are not (the core compares them and counts on from the largest).
+ *                        Not where runs of units are asked for: there equal numbers of different
+ *                        units let a message speak of both
+ *   request numbers      the same, per asking rank
+ *   moments              passed, or their order among those to come, per rank
  *   content versions     newest or not (no store makes old content new again)
  *   the order of messages in different queues
  *

@@ -101,7 +101,12 @@ static bool prefetch(struct lab *lab, uint32_t rank, uint32_t index, struct prog
 
     event.prefetch.first = page_of(lab, op.a);
     event.prefetch.n_pages = lab->config.unit_pages;
-    event.prefetch.access = op.kind == OP_PREFETCH_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    if (op.kind == OP_PREFETCH_READ_ALL || op.kind == OP_PREFETCH_WRITE_ALL) {
+        event.prefetch.n_pages = (uint64_t)lab->config.n_units * lab->config.unit_pages;
+    }
+    event.prefetch.access = op.kind == OP_PREFETCH_READ || op.kind == OP_PREFETCH_READ_ALL
+                                ? DSM_ACCESS_READ
+                                : DSM_ACCESS_WRITE;
     finish_op(thread_of(lab, rank, index));
     return step_and_act(lab, rank, &event);
 }
@@ -204,6 +209,8 @@ bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct progra
         return touch(lab, rank, index, op);
     case OP_PREFETCH_READ:
     case OP_PREFETCH_WRITE:
+    case OP_PREFETCH_READ_ALL:
+    case OP_PREFETCH_WRITE_ALL:
         return prefetch(lab, rank, index, op);
     case OP_LOCK:
         return lock(lab, rank, index, op);
@@ -252,7 +259,7 @@ static bool keep_payload(struct lab *lab, const struct world_message *m)
                             WORLD_MAX_PAYLOADS);
     }
     r->payloads[r->n_payloads++] =
-        (struct world_payload){m->message.txn, m->message.count, m->value};
+        (struct world_payload){m->message.txn, m->message.count, (uint32_t)m->value};
     return true;
 }
 
@@ -284,11 +291,13 @@ bool driver_deliver(struct lab *lab, uint32_t index)
                             m.to, has_bytes ? "" : "out", is_answered ? "" : "out");
     }
     if (is_accepted) {
-        if (!check_may_receive(lab, m.to, unit)) {
-            return false;
+        for (uint32_t u = unit; u < unit + m.message.count; u++) {
+            if (!check_may_receive(lab, m.to, u)) {
+                return false;
+            }
+            world->ranks[m.to].units[u].n_receiving++;
         }
         world->messages[index].is_receiving = true;
-        world->ranks[m.to].units[unit].n_receiving++;
     } else if (has_bytes && world->dead == 0) {
         return lab_violated(lab, "rank %u throws bytes away that may be in its frame already",
                             m.to);
@@ -298,25 +307,38 @@ bool driver_deliver(struct lab *lab, uint32_t index)
     return actions_take(lab, m.to);
 }
 
-bool driver_received(struct lab *lab, uint32_t index)
+/* Bytes of a grant are in the frame of this unit. */
+static bool receive_unit(struct lab *lab, const struct world_message *m, uint32_t u,
+                         uint16_t version)
 {
-    struct world *world = &lab->world;
-    struct world_message m = world->messages[index];
-    uint32_t u = (uint32_t)(m.message.object / lab->config.unit_pages);
-    struct world_unit *unit = &world->ranks[m.to].units[u];
-    struct dsm_event event = {.type = DSM_EVENT_RECEIVED};
+    struct world_unit *unit = &lab->world.ranks[m->to].units[u];
     uint32_t n_chunks = (lab->config.unit_pages * DSM_PAGE_BYTES + DSM_MESSAGE_CHUNK_BYTES - 1) /
                         DSM_MESSAGE_CHUNK_BYTES;
 
     if (unit->access != DSM_ACCESS_NONE) {
         return lab_violated(lab, "rank %u received into unit %u while the program could see it",
-                            m.to, u);
+                            m->to, u);
     }
     unit->n_receiving--;
     unit->has_frame = true;
     for (uint32_t c = 0; c < WORLD_MAX_CHUNKS; c++) {
-        if (n_chunks == 1 || c == m.message.offset / DSM_MESSAGE_CHUNK_BYTES) {
-            unit->version[c] = (uint16_t)m.value;
+        if (n_chunks == 1 || c == m->message.offset / DSM_MESSAGE_CHUNK_BYTES) {
+            unit->version[c] = version;
+        }
+    }
+    return true;
+}
+
+bool driver_received(struct lab *lab, uint32_t index)
+{
+    struct world *world = &lab->world;
+    struct world_message m = world->messages[index];
+    uint32_t first = (uint32_t)(m.message.object / lab->config.unit_pages);
+    struct dsm_event event = {.type = DSM_EVENT_RECEIVED};
+
+    for (uint32_t i = 0; i < m.message.count; i++) {
+        if (!receive_unit(lab, &m, first + i, (uint16_t)(m.value >> 16 * i))) {
+            return false;
         }
     }
     remove_message(world, index);
@@ -342,7 +364,8 @@ static bool send_chunk(struct lab *lab, uint32_t rank, struct world_unit *unit,
         unit->n_carried_out++;
         unit->n_chunks_sent = 0;
     }
-    if (!check_may_land(lab, effect->to, &message)) {
+    if (!check_may_land(lab, effect->to, &message,
+                        (uint32_t)(message.object / lab->config.unit_pages))) {
         return false;
     }
     message.key = 0; /* it is not in the header */
@@ -384,6 +407,14 @@ static bool carry_out(struct lab *lab, uint32_t rank, struct world_unit *unit)
     }
 }
 
+static void forget_effect(struct world_unit *unit)
+{
+    unit->n_effects--;
+    memmove(&unit->effects[0], &unit->effects[1], unit->n_effects * sizeof unit->effects[0]);
+    memset(&unit->effects[unit->n_effects], 0, sizeof unit->effects[0]);
+    unit->n_carried_out--;
+}
+
 bool driver_effect(struct lab *lab, uint32_t rank, uint32_t u)
 {
     struct world_unit *unit = &lab->world.ranks[rank].units[u];
@@ -394,15 +425,84 @@ bool driver_effect(struct lab *lab, uint32_t rank, uint32_t u)
     return lab->config.has_done_gap || unit->n_carried_out == 0 || driver_done(lab, rank, u);
 }
 
+/* The bytes of this unit leave next. */
+static const struct world_effect *next_send(const struct lab *lab, uint32_t rank, uint32_t u)
+{
+    const struct world_unit *unit = &lab->world.ranks[rank].units[u];
+    const struct world_effect *effect = &unit->effects[unit->n_carried_out];
+
+    return unit->n_carried_out < unit->n_effects && effect->type == DSM_ACTION_SEND_BYTES &&
+                   unit->n_chunks_sent == 0
+               ? effect
+               : NULL;
+}
+
+uint32_t driver_run_length(const struct lab *lab, uint32_t rank, uint32_t first)
+{
+    const struct world_effect *effect = next_send(lab, rank, first);
+    uint32_t unit_bytes = lab->config.unit_pages * DSM_PAGE_BYTES, n = 1;
+
+    if (effect == NULL || 2 * unit_bytes > DSM_MESSAGE_CHUNK_BYTES) {
+        return 0;
+    }
+    for (; first + n < lab->config.n_units; n++) {
+        const struct world_effect *next = next_send(lab, rank, first + n);
+        if (next == NULL || next->to != effect->to || next->lane != effect->lane ||
+            next->message.request != effect->message.request ||
+            next->message.flags != effect->message.flags ||
+            next->message.access != effect->message.access ||
+            next->message.acks != effect->message.acks ||
+            next->message.txn != effect->message.txn) {
+            break;
+        }
+    }
+    return n;
+}
+
+bool driver_run(struct lab *lab, uint32_t rank, uint32_t first)
+{
+    uint32_t n = driver_run_length(lab, rank, first);
+    struct world_unit *units = &lab->world.ranks[rank].units[first];
+    struct world_effect effect = units[0].effects[units[0].n_carried_out];
+    struct dsm_message message = effect.message;
+    struct dsm_event event = {.type = DSM_EVENT_DONE};
+    bool are_all_first = true;
+    uint64_t value = 0;
+
+    for (uint32_t i = 0; i < n; i++) {
+        if (!check_effect(lab, rank, first + i) ||
+            !check_may_land(lab, effect.to, &message, first + i)) {
+            return false;
+        }
+        value |= (uint64_t)units[i].version[0] << 16 * i;
+        are_all_first &= units[i].n_carried_out == 0;
+        units[i].n_carried_out++;
+    }
+    message.count = n;
+    message.len = n * message.room;
+    message.key = 0;
+    if (!actions_send(lab, rank, effect.to, effect.lane, &message, value)) {
+        return false;
+    }
+    if (lab->config.has_done_gap) {
+        return true;
+    }
+    if (!are_all_first) {
+        return lab_violated(lab, "rank %u: an effect before the bytes of a run is not done", rank);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        forget_effect(&units[i]);
+    }
+    event.done.unit = page_of(lab, first);
+    event.done.n_units = n;
+    return step_and_act(lab, rank, &event);
+}
+
 bool driver_done(struct lab *lab, uint32_t rank, uint32_t u)
 {
-    struct world_unit *unit = &lab->world.ranks[rank].units[u];
     struct dsm_event event = {.type = DSM_EVENT_DONE};
 
-    unit->n_effects--;
-    memmove(&unit->effects[0], &unit->effects[1], unit->n_effects * sizeof unit->effects[0]);
-    memset(&unit->effects[unit->n_effects], 0, sizeof unit->effects[0]);
-    unit->n_carried_out--;
+    forget_effect(&lab->world.ranks[rank].units[u]);
     event.done.unit = page_of(lab, u);
     return step_and_act(lab, rank, &event);
 }
@@ -440,9 +540,9 @@ bool driver_view(struct lab *lab, uint32_t rank)
         if (m->to != rank || m->from != event.view.rank) {
             continue;
         }
-        if (m->is_receiving) {
+        for (uint32_t k = 0; m->is_receiving && k < m->message.count; k++) {
             struct world_unit *unit =
-                &world->ranks[rank].units[m->message.object / lab->config.unit_pages];
+                &world->ranks[rank].units[m->message.object / lab->config.unit_pages + k];
             unit->n_receiving--;
             unit->has_frame = true; /* with a part of the bytes */
             memset(unit->version, 0xff, sizeof unit->version);

@@ -14,6 +14,10 @@ bool driver_resume(struct lab *lab, uint32_t rank, uint32_t index);
 bool driver_deliver(struct lab *lab, uint32_t message);
 bool driver_received(struct lab *lab, uint32_t message);
 bool driver_effect(struct lab *lab, uint32_t rank, uint32_t unit);
+/* Units from this one on whose bytes may leave in one grant now; 0 or 1: there is nothing to join.
+ */
+uint32_t driver_run_length(const struct lab *lab, uint32_t rank, uint32_t unit);
+bool driver_run(struct lab *lab, uint32_t rank, uint32_t unit);
 bool driver_done(struct lab *lab, uint32_t rank, uint32_t unit);
 void driver_crash(struct lab *lab, uint32_t rank);
 bool driver_view(struct lab *lab, uint32_t rank);
@@ -31,6 +35,6 @@ uint64_t driver_next_moment(const struct lab *lab, uint32_t rank);
 bool actions_take(struct lab *lab, uint32_t rank);
 /* Puts a message at the end of its queue; actions.c. */
 bool actions_send(struct lab *lab, uint32_t rank, uint32_t to, uint32_t lane,
-                  const struct dsm_message *message, uint32_t value);
+                  const struct dsm_message *message, uint64_t value);
 
 #endif

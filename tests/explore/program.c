@@ -11,13 +11,22 @@ static const struct {
     uint8_t n_units;
     bool has_lock;
 } op_letters[] = {
-    {'R', OP_LOAD, 1, false},          {'W', OP_STORE, 1, false},
-    {'Y', OP_LOAD_TWO, 2, false},      {'X', OP_STORE_TWO, 2, false},
-    {'P', OP_PREFETCH_READ, 1, false}, {'Q', OP_PREFETCH_WRITE, 1, false},
-    {'L', OP_LOCK, 0, true},           {'U', OP_UNLOCK, 0, true},
-    {'B', OP_BARRIER, 0, false},       {'A', OP_ALLREDUCE, 0, false},
-    {'C', OP_BCAST, 0, false},         {'D', OP_DROP, 1, false},
-    {'*', OP_ANY_SINGLE, 0, false},    {'?', OP_ANY, 0, false},
+    {'R', OP_LOAD, 1, false},
+    {'W', OP_STORE, 1, false},
+    {'Y', OP_LOAD_TWO, 2, false},
+    {'X', OP_STORE_TWO, 2, false},
+    {'P', OP_PREFETCH_READ, 1, false},
+    {'Q', OP_PREFETCH_WRITE, 1, false},
+    {'M', OP_PREFETCH_READ_ALL, 0, false},
+    {'N', OP_PREFETCH_WRITE_ALL, 0, false},
+    {'L', OP_LOCK, 0, true},
+    {'U', OP_UNLOCK, 0, true},
+    {'B', OP_BARRIER, 0, false},
+    {'A', OP_ALLREDUCE, 0, false},
+    {'C', OP_BCAST, 0, false},
+    {'D', OP_DROP, 1, false},
+    {'*', OP_ANY_SINGLE, 0, false},
+    {'?', OP_ANY, 0, false},
 };
 #define N_LETTERS (sizeof op_letters / sizeof op_letters[0])
 

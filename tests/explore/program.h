@@ -5,7 +5,7 @@
  *   R0  load from unit 0            X01 one instruction that stores to units 0 and 1, trapping on 0
  *   W0  store to unit 0                 first (X10: on 1 first)
  *   P0  prefetch for reading        Y01 one instruction that loads from both
- *   Q0  prefetch for writing        L0 U0  take, give back lock 0
+ *   Q0  prefetch for writing        M N the same of all units   L0 U0  take, give back lock 0
  *   B   barrier of all ranks        A   all-reduce     C   broadcast from rank 0
  *   D0  drop unit 0 on all ranks (rank 0 only, when nobody uses the unit)
  *   *   any of R and W on any unit  ?   any of R, W, X, Y
@@ -30,6 +30,8 @@ enum program_op_kind {
     OP_STORE_TWO,
     OP_PREFETCH_READ,
     OP_PREFETCH_WRITE,
+    OP_PREFETCH_READ_ALL,
+    OP_PREFETCH_WRITE_ALL,
     OP_LOCK,
     OP_UNLOCK,
     OP_BARRIER,

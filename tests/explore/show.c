@@ -208,6 +208,9 @@ void show_step(struct lab *lab, uint32_t number, const struct step *step)
     case STEP_EFFECT:
         fprintf(out, "%s of unit %u is carried out\n", action_name(next->type), step->index);
         return;
+    case STEP_RUN:
+        fprintf(out, "the bytes of unit %u and those behind it leave in one grant\n", step->index);
+        return;
     case STEP_DONE:
         fprintf(out, "%s of unit %u is done\n", action_name(unit->effects[0].type), step->index);
         return;

@@ -47,6 +47,15 @@ const struct suite_instance suite_instances[] = {
 
     {"prefetch", "P0P1*|*Q0", .n_ranks = 2, TWO, .placement = DSM_PLACEMENT_RANK, QUICK,
      .aim = "units are asked for ahead, in a run where they have one home"},
+    {"runs", "M|*N", .n_ranks = 2, TWO, .placement = DSM_PLACEMENT_RANK, QUICK,
+     .aim = "both units are asked for at once, and their bytes leave together or not"},
+    {"runs-numbers", "W0W1W1|M|R1", .n_ranks = 3, TWO, .placement = DSM_PLACEMENT_RANK,
+     .aim = "units with different histories are asked for at once"},
+    {"runs-three", "W1|W0W1|M", .n_ranks = 3, TWO, .placement = DSM_PLACEMENT_RANK,
+     .aim = "the same with home and owner elsewhere: one forward for both where that will do"},
+    {"runs-walks", "*N|W0W1*|M*", .n_ranks = 3, .n_units = 3, .unit_pages = 1,
+     .placement = DSM_PLACEMENT_RANK, GAPS, QUICK, .n_walks = 5000,
+     .aim = "runs of units on three ranks: random schedules"},
     {"prefetch-three", "P0*|Q0*|", .n_ranks = 3, ONE, QUICK,
      .aim = "the same, at home elsewhere"},
     {"evict-full", "**|*", .n_ranks = 2, TWO, .frame_limit = 1, .may_be_full = true, QUICK,
@@ -113,6 +122,8 @@ static const char *const plant_instances[DSM_PLANT_N] = {
     [DSM_PLANT_DROP_OWNED] = "evict",
     [DSM_PLANT_KEEP_ALL] = "boundary",
     [DSM_PLANT_OTHER_KEY] = "one-page",
+    [DSM_PLANT_RUN_FIRST_PRIOR] = "runs-three",
+    [DSM_PLANT_RUN_OWN_NUMBERS] = "runs-numbers",
 };
 
 const struct suite_instance *suite_for_plant(int plant)
@@ -164,6 +175,7 @@ bool suite_config(const struct suite_instance *instance, struct world_config *co
     };
     uint32_t rank = 0, thread = 0;
 
+    config.has_runs = strpbrk(instance->programs, "MN") != NULL;
     snprintf(config.name, sizeof config.name, "%s", instance->name);
     for (const char *at = instance->programs;; at++) {
         if (rank >= config.n_ranks || thread >= WORLD_MAX_THREADS) {

@@ -77,6 +77,9 @@ static void add_unit_steps(const struct lab *lab, uint8_t rank, struct step *ste
         if (unit->n_carried_out < unit->n_effects) {
             add_step(steps, n, (struct step){.kind = STEP_EFFECT, .rank = rank, .index = u});
         }
+        if (driver_run_length(lab, rank, u) > 1) {
+            add_step(steps, n, (struct step){.kind = STEP_RUN, .rank = rank, .index = u});
+        }
         if (world->n_reclaims_left > 0 && unit->access != DSM_ACCESS_NONE) {
             add_step(steps, n, (struct step){.kind = STEP_RECLAIM, .rank = rank, .index = u});
         }
@@ -165,6 +168,8 @@ static bool take(struct lab *lab, const struct step *step)
         return driver_received(lab, step->message);
     case STEP_EFFECT:
         return driver_effect(lab, step->rank, step->index);
+    case STEP_RUN:
+        return driver_run(lab, step->rank, step->index);
     case STEP_DONE:
         return driver_done(lab, step->rank, step->index);
     case STEP_TICK:

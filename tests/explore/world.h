@@ -13,6 +13,7 @@
  *   deliver   the oldest message of one (source, destination, lane) queue reaches the core
  *   received  the bytes of the grant delivered last on that queue are in the frame
  *   effect    the next effect of one unit is carried out (a long send: one chunk of it)
+ *   run       the bytes of two or more adjacent units leave in one grant
  *   done      the core hears of the oldest effect carried out
  *   tick      a rank's clock passes the next moment that its core cares about
  *   timer     the core hears that the moment it asked for has come
@@ -53,6 +54,7 @@ struct world_config {
     enum dsm_placement_kind placement;
     bool has_trap_gap;   /* a trap and the fault event are two steps */
     bool has_done_gap;   /* an effect and its DONE are two steps */
+    bool has_runs;       /* some program asks for several units at once */
     bool may_be_full;    /* MEMORY_FULL is a legal answer */
     bool keeps_end;      /* what the upward rule keeps is given up after a long time. Without it,
                             everything must come to its end without that */
@@ -131,7 +133,7 @@ struct world_rank {
 struct world_message {
     uint8_t from, to, lane;
     bool is_receiving; /* header delivered, accepted, bytes still coming in */
-    uint32_t value;    /* version of the bytes, or payload of a collective */
+    uint64_t value;    /* versions of the bytes, 16 bits a unit, or payload of a collective */
     struct dsm_message message;
 };
 
@@ -156,6 +158,7 @@ enum step_kind {
     STEP_DELIVER,
     STEP_RECEIVED,
     STEP_EFFECT,
+    STEP_RUN,
     STEP_DONE,
     STEP_TICK,
     STEP_TIMER,

@@ -168,6 +168,8 @@ static void lie(struct world *w)
     }
     if (m.type == DSM_MSG_GRANT && !(m.flags & (DSM_MSG_F_ZERO | DSM_MSG_F_NO_BYTES)))
         m.len = m.room = DSM_PAGE_BYTES * (random_below(w, 4) ? 1 : 4);
+    if (m.type == DSM_MSG_GRANT && m.len && m.count * m.len <= DSM_MESSAGE_CHUNK_BYTES)
+        m.len *= m.count;
     if (m.type == DSM_MSG_OFFER_REPLY)
         m.room = (uint32_t)random_below(w, 100);
     uint8_t header[DSM_MESSAGE_HEADER_BYTES];

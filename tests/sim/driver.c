@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "core/trace.h"
 #include "tests/sim/world_impl.h"
 
@@ -133,27 +134,34 @@ void sim_received(struct sim_world *w, struct sim_event *ev)
 
 /* ---- effects */
 
+/* The action is on a->message.count units where it sends the bytes of a run. */
 static void plan_effect(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a)
 {
     struct sim_rank *r = &w->ranks[rank];
-    uint64_t at_ns = w->now_ns + sim_pick(w, &w->config.effect), done_ns;
+    uint64_t at_ns = w->now_ns + sim_pick(w, &w->config.effect), done_ns, i;
+    uint32_t n_units = a->type == DSM_ACTION_SEND_BYTES ? a->message.count : 1;
+    uint64_t unit_pages = a->n_pages / n_units;
     struct sim_event *ev;
 
-    if (at_ns < r->effect_ns[a->page])
-        at_ns = r->effect_ns[a->page];
+    for (i = 0; i < a->n_pages; i += unit_pages)
+        if (at_ns < r->effect_ns[a->page + i])
+            at_ns = r->effect_ns[a->page + i];
     /* The bytes may leave much later than their turn; what is decided behind them does not wait. */
     if (a->type == DSM_ACTION_SEND_BYTES)
         at_ns += sim_pick(w, &w->config.payload);
     else
         r->effect_ns[a->page] = at_ns;
     done_ns = at_ns + sim_pick(w, &w->config.done);
-    if (done_ns < r->done_ns[a->page])
-        done_ns = r->done_ns[a->page];
-    r->done_ns[a->page] = done_ns;
+    for (i = 0; i < a->n_pages; i += unit_pages)
+        if (done_ns < r->done_ns[a->page + i])
+            done_ns = r->done_ns[a->page + i];
+    for (i = 0; i < a->n_pages; i += unit_pages)
+        r->done_ns[a->page + i] = done_ns;
     ev = sim_at(w, at_ns, SIM_EV_EFFECT, rank);
     ev->action = *a;
     ev = sim_at(w, done_ns, SIM_EV_DONE, rank);
     ev->unit = a->page;
+    ev->n_units = n_units;
 }
 
 static void map(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a, dsm_page_t page)
@@ -202,16 +210,19 @@ static void change_page(struct sim_world *w, dsm_rank_t rank, const struct dsm_a
 static void check_may_land(struct sim_world *w, const struct dsm_action *a)
 {
     struct dsm_core_unit_info info;
+    dsm_page_t page;
 
     if (w->n_dead > 0)
         return; /* keys of before are worth nothing */
-    dsm_core_inspect(w->cores[a->to], a->page, &info);
-    if (a->message.key != key_of(a->to, a->message.request) || info.request != a->message.request ||
-        w->ranks[a->to].mapped[a->page] != DSM_ACCESS_NONE)
-        sim_fail(w,
-                 "bytes of page %lu go to rank %u with key %x for request %u while its request %u "
-                 "is under way",
-                 (unsigned long)a->page, a->to, a->message.key, a->message.request, info.request);
+    for (page = a->page; page < a->page + a->n_pages; page++) {
+        dsm_core_inspect(w->cores[a->to], page, &info);
+        if (a->message.key != key_of(a->to, a->message.request) ||
+            info.request != a->message.request || w->ranks[a->to].mapped[page] != DSM_ACCESS_NONE)
+            sim_fail(w,
+                     "bytes of page %lu go to rank %u with key %x for request %u while its request "
+                     "%u is under way",
+                     (unsigned long)page, a->to, a->message.key, a->message.request, info.request);
+    }
 }
 
 /* Cuts the unit in chunks, as the runtime does. */
@@ -221,9 +232,10 @@ static void send_bytes(struct sim_world *w, dsm_rank_t rank, const struct dsm_ac
     uint32_t offset, i;
 
     check_may_land(w, a);
-    for (offset = 0; offset < a->message.room; offset += DSM_MESSAGE_CHUNK_BYTES) {
+    for (offset = 0; offset < a->message.count * a->message.room;
+         offset += DSM_MESSAGE_CHUNK_BYTES) {
         struct dsm_message m = a->message;
-        uint32_t left = a->message.room - offset;
+        uint32_t left = a->message.count * a->message.room - offset;
         dsm_page_t first = a->page + offset / DSM_PAGE_BYTES;
         uint64_t *values;
 
@@ -344,6 +356,51 @@ static void act(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a
     }
 }
 
+/* What the message says about units from m->object on. */
+static void check_run(struct sim_world *w, const struct dsm_message *m)
+{
+    uint32_t n = m->type == DSM_MSG_FORWARD || m->type == DSM_MSG_GRANT ? m->count : 1, i;
+    uint64_t unit_pages;
+
+    if (m->object >= w->config.n_pages)
+        return;
+    unit_pages = dsm_placement_unit(w->placement, m->object).n_pages;
+    for (i = 0; i < n && m->object + i * unit_pages < w->config.n_pages; i++)
+        sim_check_page(w, m->object + i * unit_pages);
+}
+
+/* Joins the bytes of adjacent units in one grant, as the runtime does; here not always. They leave
+ * when the last of them would, after all that is to be done about the others before; what is joined
+ * stays in the list without pages. */
+static void join_bytes(struct sim_world *w, struct dsm_action *actions, uint32_t n, uint32_t at)
+{
+    struct dsm_action *a = &actions[at];
+    struct dsm_action *last = a;
+    uint32_t i;
+
+    for (i = at + 1; i < n; i++) {
+        struct dsm_action *b = &actions[i];
+
+        if (b->type != DSM_ACTION_SEND_BYTES)
+            continue;
+        if (b->page != a->page + a->n_pages || b->to != a->to || b->lane != a->lane ||
+            b->message.request != a->message.request || b->message.txn != a->message.txn ||
+            b->message.flags != a->message.flags || b->message.access != a->message.access ||
+            b->message.acks != a->message.acks || b->message.room != a->message.room ||
+            (a->message.count + 1) * a->message.room > DSM_MESSAGE_CHUNK_BYTES ||
+            dsm_rng_below(&w->rng, 4) == 0)
+            break;
+        a->n_pages += b->n_pages;
+        a->message.count++;
+        b->n_pages = 0;
+        last = b;
+    }
+    if (last != a) {
+        *last = *a;
+        a->n_pages = 0;
+    }
+}
+
 static bool is_worth_a_line(const struct dsm_event *event)
 {
     switch (event->type) {
@@ -366,7 +423,7 @@ static void check_pages(struct sim_world *w, dsm_rank_t rank, const struct dsm_e
     if (w->config.is_unchecked)
         return;
     if (event->type == DSM_EVENT_MESSAGE && event->message->type <= DSM_MSG_OFFER_REPLY)
-        sim_check_page(w, event->message->object);
+        check_run(w, event->message);
     else if (event->type == DSM_EVENT_DONE)
         sim_check_page(w, event->done.unit);
     for (i = 0; i < n; i++)
@@ -405,6 +462,14 @@ int sim_step(struct sim_world *w, dsm_rank_t rank, struct dsm_event *event)
         if (w->config.is_transcribed) {
             dsm_trace_action(rank, &actions[i], line, sizeof line);
             sim_note(w, line);
+        }
+        if (actions[i].type == DSM_ACTION_SEND_BYTES) {
+            if (actions[i].n_pages == 0)
+                continue;
+            if (w->config.has_runs && actions[i].message.count == 1)
+                join_bytes(w, actions, n, i);
+            if (actions[i].n_pages == 0)
+                continue;
         }
         act(w, rank, &actions[i]);
     }
@@ -468,6 +533,7 @@ void sim_message_init(const struct sim_world *w, struct dsm_message *m, dsm_rank
                               .job = 77,
                               .from = from,
                               .object = object,
+                              .count = 1,
                               .peer = DSM_RANK_NONE};
 }
 

@@ -23,6 +23,7 @@ void sim_config_init(struct sim_config *config, uint32_t n_ranks, uint64_t n_pag
         .resume = {100, 6000},
         .think = {100, 20000},
         .payload = {0, 5000},
+        .has_runs = seed % 2,
     };
     /* Jobs differ: on some the lanes are fast and the local effects slow. */
     if (seed % 3 == 1) {
@@ -323,7 +324,8 @@ static void hear_timer(struct sim_world *w, struct sim_event *ev)
 
 static void hear_done(struct sim_world *w, struct sim_event *ev)
 {
-    struct dsm_event event = {.type = DSM_EVENT_DONE, .now_ns = w->now_ns, .done.unit = ev->unit};
+    struct dsm_event event = {
+        .type = DSM_EVENT_DONE, .now_ns = w->now_ns, .done = {ev->unit, ev->n_units}};
 
     sim_step(w, ev->rank, &event);
 }

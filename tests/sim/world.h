@@ -57,6 +57,7 @@ struct sim_config {
     uint64_t hold_ns;     /* as in struct dsm_core_config */
     uint32_t prefetch_window;
     struct sim_delay net, effect, done, resume, think, payload;
+    bool has_runs; /* bytes of adjacent units leave in one grant, now and then */
     bool is_transcribed;
     bool is_unchecked; /* no invariants after every step: for very many ranks */
 };

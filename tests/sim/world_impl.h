@@ -33,6 +33,7 @@ struct sim_event {
     struct dsm_message m;     /* DELIVER, RECEIVED */
     uint64_t *values;         /* page bytes of m, one number a page; or one number, the payload */
     uint64_t unit;            /* DONE; VIEW: who is gone */
+    uint32_t n_units;         /* DONE */
     enum dsm_lane lane;
     uint64_t payload_ns;                         /* when its bytes are all here */
     struct sim_event *flight_prev, *flight_next; /* in flight to rank */

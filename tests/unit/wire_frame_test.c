@@ -64,7 +64,7 @@ START_TEST(header_is_laid_out_as_documented)
         0x64,          0x63, 0x62, 0x61, /* prior */
         0x74,          0x73, 0x72, 0x71, /* peer */
         0x84,          0x83, 0x82, 0x81, /* acks */
-        0x94,          0x93, 0x92, 0x91, /* count */
+        0x01,          0x00, 0x00, 0x00, /* count */
         0xa4,          0xa3, 0xa2, 0xa1, /* request */
         0x00,          0x10, 0x00, 0x00, /* len */
         0x03,          0x20, 0x00, 0x00, /* 3 pages in, of 8 */
@@ -80,7 +80,7 @@ START_TEST(header_is_laid_out_as_documented)
                                   .prior = 0x6162636465666768,
                                   .peer = 0x71727374,
                                   .acks = 0x81828384,
-                                  .count = 0x91929394,
+                                  .count = 1,
                                   .request = 0xa1a2a3a4,
                                   .len = 4096,
                                   .offset = 3 * 4096,
@@ -194,6 +194,9 @@ START_TEST(grant_whose_bytes_are_not_in_its_unit_is_refused)
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 60, 4, 1u << 10 | 1), leaves);
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 60, 4, 512u << 10 | 1023), leaves);
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 60, 4, 0), leaves);
+    ck_assert_str_eq(refusal(DSM_MSG_GRANT, 48, 4, 2),
+                     "payload of a grant is not that of its units");
+    ck_assert_str_eq(refusal(DSM_MSG_GRANT, 48, 4, 0), "run of no units or pages");
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 60, 4, 513u << 10),
                      "grant of a unit larger than 2 MiB");
     ck_assert_str_eq(refusal(DSM_MSG_GRANT, 1, 1, DSM_MSG_F_ZERO),
