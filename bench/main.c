@@ -66,7 +66,7 @@ static char *list_names(const struct bench_options *options, uint32_t n_ranks)
     for (unsigned i = 0; i < BENCH_N_FLOORS; i++) {
         const struct bench_floor_kind *kind = bench_floor_kind(i);
         /* The kernels' sequential programs are long and run beside the kernels anyway. */
-        bool is_long = i == BENCH_FLOOR_LU || i == BENCH_FLOOR_STENCIL;
+        bool is_long = i >= BENCH_FLOOR_LU && i <= BENCH_FLOOR_WATER;
 
         if (floor_runs_with(options, kind, n_ranks) && (!is_long || options->n_names > 0))
             append_name(&only, kind->name);

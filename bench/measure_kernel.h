@@ -7,5 +7,9 @@
 
 int bench_floor_lu(struct bench_worker *worker, struct bench_samples *samples);
 int bench_floor_stencil(struct bench_worker *worker, struct bench_samples *samples);
+int bench_floor_fft(struct bench_worker *worker, struct bench_samples *samples);
+int bench_floor_radix(struct bench_worker *worker, struct bench_samples *samples);
+int bench_floor_nbody(struct bench_worker *worker, struct bench_samples *samples);
+int bench_floor_water(struct bench_worker *worker, struct bench_samples *samples);
 
 #endif

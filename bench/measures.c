@@ -25,7 +25,17 @@ const struct bench_measure *const bench_measures[] = {
     &bench_measure_read_seq_plain,
     &bench_measure_read_seq_64k,
     &bench_measure_kernel_lu,
+    &bench_measure_threads_lu,
     &bench_measure_kernel_stencil,
+    &bench_measure_threads_stencil,
+    &bench_measure_kernel_fft,
+    &bench_measure_threads_fft,
+    &bench_measure_kernel_radix,
+    &bench_measure_threads_radix,
+    &bench_measure_kernel_nbody,
+    &bench_measure_threads_nbody,
+    &bench_measure_kernel_water,
+    &bench_measure_threads_water,
     NULL,
 };
 

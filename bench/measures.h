@@ -39,5 +39,15 @@ extern const struct bench_measure bench_measure_local_hit;
 /* measure_kernel.c */
 extern const struct bench_measure bench_measure_kernel_lu;
 extern const struct bench_measure bench_measure_kernel_stencil;
+extern const struct bench_measure bench_measure_kernel_fft;
+extern const struct bench_measure bench_measure_kernel_radix;
+extern const struct bench_measure bench_measure_kernel_nbody;
+extern const struct bench_measure bench_measure_kernel_water;
+extern const struct bench_measure bench_measure_threads_lu;
+extern const struct bench_measure bench_measure_threads_stencil;
+extern const struct bench_measure bench_measure_threads_fft;
+extern const struct bench_measure bench_measure_threads_radix;
+extern const struct bench_measure bench_measure_threads_nbody;
+extern const struct bench_measure bench_measure_threads_water;
 
 #endif

@@ -29,6 +29,10 @@ const struct bench_effort bench_effort_normal = {
     .lu_block = 64,
     .stencil_size = 2048,
     .stencil_rounds = 50,
+    .fft = {1024},
+    .radix = {4u << 20},
+    .nbody = {16384, 2},
+    .water = {512, 10},
 };
 
 const struct bench_effort bench_effort_quick = {
@@ -42,6 +46,10 @@ const struct bench_effort bench_effort_quick = {
     .lu_block = 32,
     .stencil_size = 128,
     .stencil_rounds = 4,
+    .fft = {32},
+    .radix = {4096},
+    .nbody = {256, 1},
+    .water = {27, 2},
 };
 
 /* ---- helpers for measures ------------------------------------------------------------------- */

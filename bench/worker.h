@@ -34,6 +34,7 @@ struct bench_effort {
     uint64_t lu_block;
     uint64_t stencil_size; /* grid side */
     unsigned stencil_rounds;
+    uint64_t fft[1], radix[1], nbody[2], water[2]; /* as kernels.h lists them */
 };
 
 extern const struct bench_effort bench_effort_normal;
@@ -71,6 +72,10 @@ enum bench_floor {
     BENCH_FLOOR_MUTEX,        /* an uncontended pthread mutex, locked and unlocked */
     BENCH_FLOOR_LU,           /* the kernels' sequential programs */
     BENCH_FLOOR_STENCIL,
+    BENCH_FLOOR_FFT,
+    BENCH_FLOOR_RADIX,
+    BENCH_FLOOR_NBODY,
+    BENCH_FLOOR_WATER, /* the last of them */
     BENCH_N_FLOORS,
     /* Stand for one of those above, as the worker has it. */
     BENCH_FLOOR_TRAP,    /* the backend in use */

@@ -25,6 +25,55 @@ struct kernel_result {
     unsigned iterations;
 };
 
+struct team;
+
+/* A computation that a team carries out, by the sizes that its comment names. */
+struct kernel {
+    const char *name;
+    int (*run)(struct team team, const uint64_t *sizes, bool verify, struct kernel_result *out);
+};
+
+/* On the ranks of the job; on one thread and private memory; on n threads of one process. */
+int kernel_run(const struct kernel *kernel, const uint64_t *sizes, bool verify,
+               struct kernel_result *out);
+int kernel_run_sequential(const struct kernel *kernel, const uint64_t *sizes, bool verify,
+                          struct kernel_result *out);
+int kernel_run_threads(const struct kernel *kernel, uint32_t n_threads, const uint64_t *sizes,
+                       bool verify, struct kernel_result *out);
+
+/* As the calls below; sizes: n, block; and n, iterations. */
+extern const struct kernel kernel_lu_any, kernel_stencil_any;
+
+/*
+ * Six-step FFT. sizes: m, a power of two; there are m * m complex points. Verified by a few
+ * frequencies computed by the definition of the transform, residual being the largest difference
+ * over the root of the number of points, bound 1e-11. The checksum does not depend on the number of
+ * ranks.
+ */
+extern const struct kernel kernel_fft;
+
+/*
+ * Radix sort. sizes: number of keys. Verified: no key smaller than the one before it (residual: how
+ * many are), and the sum of a hash over the keys is what it was. The checksum does not depend on
+ * the number of ranks.
+ */
+extern const struct kernel kernel_radix;
+
+/*
+ * Barnes-Hut. sizes: bodies, steps. Verified by the tree's forces at the end on 64 bodies against
+ * sums over all others, residual being the relative error (root of mean squares), bound 0.02. The
+ * checksum does not depend on the number of ranks. NOSPACE: bodies so close that the tree is larger
+ * than the memory made for it.
+ */
+extern const struct kernel kernel_nbody;
+
+/*
+ * Molecular dynamics of water-like molecules. sizes: molecules, steps. Verified by what must be
+ * kept: residual is the change of the energy relative to the energies there are, or a million times
+ * that of the momentum, bound 1e-3.
+ */
+extern const struct kernel kernel_water;
+
 /*
  * Blocked LU without pivoting of a diagonally dominant n x n matrix, after SPLASH-2's "contiguous
  * blocks": block x block tiles dealt to a grid of ranks. n is a multiple of block.

@@ -337,6 +337,14 @@ static int run(struct team team, size_t n, size_t block, bool verify, struct ker
     return err;
 }
 
+static int run_sizes(struct team team, const uint64_t *sizes, bool verify,
+                     struct kernel_result *out)
+{
+    return run(team, sizes[0], sizes[1], verify, out);
+}
+
+const struct kernel kernel_lu_any = {.name = "lu", .run = run_sizes};
+
 int kernel_lu(size_t n, size_t block, bool verify, struct kernel_result *out)
 {
     return run(team_of_job(), n, block, verify, out);

@@ -2,6 +2,7 @@
 /* team.c - the few calls the kernels make, on the job or on one process alone. */
 #include "team.h"
 
+#include "threads.h"
 #include <stdlib.h>
 #include <time.h>
 
@@ -29,6 +30,8 @@ int team_alloc(const struct team *team, size_t stripe_bytes, size_t unit_bytes, 
     struct dsm_alloc_options options;
     void *addr;
 
+    if (team->threads != NULL)
+        return threads_alloc(team, stripe_bytes, addr_out);
     if (!team->is_shared) {
         addr = aligned_alloc(4096, round_up(stripe_bytes, 4096));
         if (addr == NULL)
@@ -50,6 +53,10 @@ void team_free(const struct team *team, void *addr)
 {
     if (addr == NULL)
         return;
+    if (team->threads != NULL) {
+        threads_free(team, addr);
+        return;
+    }
     if (!team->is_shared) {
         free(addr);
         return;
@@ -62,28 +69,50 @@ void team_free(const struct team *team, void *addr)
 
 int team_barrier(const struct team *team)
 {
+    if (team->threads != NULL)
+        return threads_barrier(team);
     return team->is_shared ? dsm_barrier() : 0;
 }
 
 void team_prefetch(const struct team *team, const void *addr, size_t len, enum dsm_access access)
 {
     /* A hint: the loads and stores that follow are right without it. */
-    if (team->n_ranks > 1 && len > 0)
+    if (team->is_shared && team->n_ranks > 1 && len > 0)
         (void)dsm_prefetch(addr, len, access);
 }
 
 int team_sum(const struct team *team, double *values, size_t count)
 {
+    if (team->threads != NULL)
+        return threads_sum(team, values, count);
     return team->is_shared ? dsm_allreduce(values, count, DSM_DOUBLE, DSM_SUM) : 0;
 }
 
 int team_sum_u64(const struct team *team, uint64_t *values, size_t count)
 {
+    if (team->threads != NULL)
+        return threads_sum_u64(team, values, count);
     return team->is_shared ? dsm_allreduce(values, count, DSM_UINT64, DSM_SUM) : 0;
+}
+
+int team_lock(const struct team *team, const void *addr)
+{
+    if (team->threads != NULL)
+        return threads_lock(team, addr);
+    return team->is_shared ? dsm_lock(addr) : 0;
+}
+
+int team_unlock(const struct team *team, const void *addr)
+{
+    if (team->threads != NULL)
+        return threads_unlock(team, addr);
+    return team->is_shared ? dsm_unlock(addr) : 0;
 }
 
 int team_bcast(const struct team *team, void *buf, size_t len)
 {
+    if (team->threads != NULL)
+        return threads_bcast(team, buf, len);
     return team->is_shared ? dsm_bcast(buf, len, 0) : 0;
 }
 
@@ -142,4 +171,22 @@ size_t team_unit_for(size_t len)
     while (unit > 4096 && len % unit != 0)
         unit /= 2;
     return unit;
+}
+
+int kernel_run(const struct kernel *kernel, const uint64_t *sizes, bool verify,
+               struct kernel_result *out)
+{
+    return kernel->run(team_of_job(), sizes, verify, out);
+}
+
+int kernel_run_sequential(const struct kernel *kernel, const uint64_t *sizes, bool verify,
+                          struct kernel_result *out)
+{
+    return kernel->run(team_of_one(), sizes, verify, out);
+}
+
+int kernel_run_threads(const struct kernel *kernel, uint32_t n_threads, const uint64_t *sizes,
+                       bool verify, struct kernel_result *out)
+{
+    return team_run_threads(n_threads, kernel, sizes, verify, out);
 }

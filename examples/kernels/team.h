@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * team.h - who computes: the ranks of the job on the region, or one process on private memory.
+ * team.h - who computes: the ranks of the job on the region, or one process on private memory,
+ * with one thread or with several in the place of ranks.
  *
  * What lets a kernel be written once. On one process of its own nothing here calls libdsm.
  */
@@ -10,7 +11,10 @@
 #include <dsm/dsm.h>
 #include "kernels.h"
 
+struct team_threads;
+
 struct team {
+    struct team_threads *threads; /* NULL unless the members are threads of one process */
     uint32_t rank;
     uint32_t n_ranks;
     bool is_shared;
@@ -22,6 +26,9 @@ struct team {
 
 struct team team_of_job(void);
 struct team team_of_one(void);
+/* Runs the kernel on n threads of this process; what the first of them returns. */
+int team_run_threads(uint32_t n, const struct kernel *kernel, const uint64_t *sizes, bool verify,
+                     struct kernel_result *out);
 
 /* Zeroed memory: for each rank a stripe of stripe_bytes (a multiple of unit_bytes), owned by it. */
 int team_alloc(const struct team *team, size_t stripe_bytes, size_t unit_bytes, const char *name,
@@ -32,6 +39,9 @@ int team_barrier(const struct team *team);
 void team_prefetch(const struct team *team, const void *addr, size_t len, enum dsm_access access);
 int team_sum(const struct team *team, double *values, size_t count);
 int team_sum_u64(const struct team *team, uint64_t *values, size_t count);
+/* Mutual exclusion by address; no member holds two. */
+int team_lock(const struct team *team, const void *addr);
+int team_unlock(const struct team *team, const void *addr);
 int team_bcast(const struct team *team, void *buf, size_t len);
 
 /* Both are barriers. The second fills in seconds, faults and bytes. */

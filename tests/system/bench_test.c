@@ -84,10 +84,11 @@ static size_t count_lines(const char *text)
 /* ---- the results ---------------------------------------------------------------------------- */
 
 static const char *const promised[] = {
-    "read_miss",    "write_miss",     "upgrade",   "pingpong",
-    "lock_handoff", "lock_retake",    "barrier",   "barrier_dirty256",
-    "read_seq",     "read_rand",      "local_hit", "miss_while_home_computes",
-    "kernel_lu",    "kernel_stencil",
+    "read_miss",    "write_miss",     "upgrade",    "pingpong",
+    "lock_handoff", "lock_retake",    "barrier",    "barrier_dirty256",
+    "read_seq",     "read_rand",      "local_hit",  "miss_while_home_computes",
+    "kernel_lu",    "kernel_stencil", "kernel_fft", "kernel_radix",
+    "kernel_nbody", "kernel_water",   "threads_lu",
 };
 
 static double positive_number(const json_t *measure, const char *key)

@@ -42,6 +42,19 @@ refuses() {
     fi
 }
 
+# same PROGRAM ARGUMENT...: what was printed last has the checksum of the sequential program, and of
+# three threads.
+same() {
+    local program=$1 sum mode
+    shift
+    sum=$(sed -n 's/.*checksum=//p' <<<"$last")
+    for mode in --sequential "--threads 3"; do
+        # shellcheck disable=SC2086
+        [ "$("$bin/$program" $mode "$@" | sed -n 's/.*verified=yes.*checksum=//p')" = "$sum" ] ||
+            fail "$program: another result than with $mode"
+    done
+}
+
 for n in 0 1 2 3; do
     on=("$dsmrun" -n "$n")
     [ "$n" -ne 0 ] || on=()
@@ -58,10 +71,22 @@ for n in 0 1 2 3; do
         fail "lu on $ranks ranks: another result than the sequential one"
     gives "^result name=stencil input=n62,i7 ranks=$ranks .* verified=yes residual=0 " \
         ${on[@]+"${on[@]}"} "$bin/stencil" -n 62 -i 7
+    gives "^result name=fft input=m64 ranks=$ranks .* verified=yes" ${on[@]+"${on[@]}"} "$bin/fft" -m 64
+    same fft -m 64
+    gives "^result name=radix input=n30001 ranks=$ranks .* verified=yes" ${on[@]+"${on[@]}"} "$bin/radix" -n 30001
+    same radix -n 30001
+    gives "^result name=nbody input=n301,i2 ranks=$ranks .* verified=yes" ${on[@]+"${on[@]}"} "$bin/nbody" -n 301 -i 2
+    same nbody -n 301 -i 2
+    gives "^result name=water input=n30,i5 ranks=$ranks .* verified=yes" ${on[@]+"${on[@]}"} "$bin/water" -n 30 -i 5
     gives "^result name=pagerank input=debian,7,8 ranks=$ranks .* verified=yes" \
         ${on[@]+"${on[@]}"} "$bin/pagerank" "$sample"
 done
-# More ranks than rows, tiles or packages.
+# More ranks than rows, tiles, keys, bodies, molecules or packages.
+gives "verified=yes" "$dsmrun" -n 5 "$bin/fft" -m 2
+gives "verified=yes" "$dsmrun" -n 5 "$bin/radix" -n 3
+gives "verified=yes" "$dsmrun" -n 5 "$bin/nbody" -n 2 -i 3
+gives "verified=yes" "$dsmrun" -n 5 "$bin/water" -n 1 -i 3
+gives "verified=yes" "$bin/water" --threads 4 -n 30 -i 5
 gives "verified=yes" "$dsmrun" -n 5 "$bin/stencil" -n 2 -i 3
 gives "verified=yes" "$dsmrun" -n 5 "$bin/lu" -n 8 -b 8
 gives "verified=yes" "$dsmrun" -n 9 "$bin/pagerank" "$sample"
@@ -96,6 +121,11 @@ refuses "lu: -n -5: expected a number from 1 to 65536" "$bin/lu" -n -5
 refuses "lu: -b 0: expected a number" "$bin/lu" -b 0
 refuses "lu: unexpected argument 'x'" "$bin/lu" x
 refuses "usage: lu" "$bin/lu" --frob
+refuses "fft: -m 48 is not a power of two" "$bin/fft" -m 48
+refuses "radix: -n 0: expected a number from 1" "$dsmrun" -n 2 "$bin/radix" -n 0
+refuses "water: --threads 0: expected a number from 1" "$bin/water" --threads 0
+refuses "nbody: unexpected argument 'x'" "$bin/nbody" x
+refuses "usage: fft" "$bin/fft" --frob
 refuses "stencil: -n 7 is not even" "$dsmrun" -n 2 "$bin/stencil" -n 7
 refuses "stencil: -i 99999999999999999999: expected" "$bin/stencil" -i 99999999999999999999
 refuses "pagerank: -e 0: expected a number from 1 to 14" "$bin/pagerank" -e 0
