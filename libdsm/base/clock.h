@@ -17,4 +17,12 @@ static inline uint64_t dsm_clock_ns(void)
     return (uint64_t)t.tv_sec * DSM_NS_PER_S + (uint64_t)t.tv_nsec;
 }
 
+/* timeout_ns after now, without overflow; negative: never. */
+static inline uint64_t dsm_deadline_ns(uint64_t now_ns, int64_t timeout_ns)
+{
+    if (timeout_ns < 0 || (uint64_t)timeout_ns >= UINT64_MAX - now_ns)
+        return UINT64_MAX;
+    return now_ns + (uint64_t)timeout_ns;
+}
+
 #endif

@@ -36,9 +36,15 @@ enum dsm_action_type {
     DSM_ACTION_LOST,        /* unit `page` cannot be had: its waiters fail; error, rank say why */
     DSM_ACTION_TIMER,       /* wake me at at_ns (replaces the one before); UINT64_MAX: no need */
     DSM_ACTION_LOCK_LEND,   /* the token of lock `id` is here: the driver's until LOCK_RETURNED;
-                               message.txn = fencing number */
-    DSM_ACTION_LOCK_RECALL, /* another rank waits: give it back as soon as no thread holds it */
+                               message.txn = fencing number, message.flags: F_WANTED: a LOCK_RECALL
+                               is sure to follow; F_ABANDONED */
+    DSM_ACTION_LOCK_RECALL, /* another rank waits: give it back as soon as no thread holds it; with
+                               message.flags F_TRY: LOCK_HELD when that is not now */
     DSM_ACTION_LOCK_LOST,   /* lock `id` cannot be had: error, rank */
+    DSM_ACTION_LOCK_BUSY, /* lock `id` is not to be had at once: who tried gives up. It is still on
+                             its way */
+    DSM_ACTION_SYNC_DONE, /* request `id` has its answer: error, rank, message.txn = value */
+    DSM_ACTION_SYNC_QUEUED,        /* request `id` is in the queue of its object */
     DSM_ACTION_COLLECTIVE_SEND,    /* message to `to`; the driver adds the payload of the collective
                                       when has_payload */
     DSM_ACTION_COLLECTIVE_COMBINE, /* fold the payload received in round message.count into ours */

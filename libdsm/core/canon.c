@@ -120,7 +120,9 @@ static void put_lock(const struct writer *w, const void *node)
     const struct dsm_lock *lock = node; /* fencing is only handed on: it steers nothing */
     dsm_ref ref;
 
-    put(w, (uint64_t)lock->next << 32 | (uint64_t)lock->is_lost << 8 | lock->state);
+    put(w, (uint64_t)lock->next << 32 | (uint64_t)lock->lent_flags << 16 |
+               (uint64_t)lock->is_lost << 8 | lock->state);
+    put(w, lock->next != DSM_RANK_NONE ? lock->next_flags : 0);
     put(w, lock->giver);
     w->out->put_request(w->out->user, w->core->config.self, lock->turn);
     if (lock->next != DSM_RANK_NONE)
@@ -133,6 +135,59 @@ static void put_lock(const struct writer *w, const void *node)
         ref = place->next;
     }
     put(w, UINT64_MAX);
+}
+
+static void put_wait(const struct writer *w, const struct dsm_sync_wait *wait)
+{
+    put(w, wait->id);
+    put(w, (uint64_t)wait->rank << 32 | wait->request);
+    put(w, (uint64_t)wait->op << 32 | (uint32_t)wait->error);
+    put(w, wait->a);
+    put(w, wait->b);
+    put(w, wait->value);
+}
+
+static void put_waits(const struct writer *w, dsm_ref ref)
+{
+    while (ref) {
+        const struct dsm_sync_wait *wait = dsm_at(w->core, ref);
+
+        put_wait(w, wait);
+        ref = wait->next;
+    }
+    put(w, UINT64_MAX);
+}
+
+static void put_object(const struct writer *w, const void *node)
+{
+    const struct dsm_sync_object *o = node;
+    dsm_rank_t rank;
+
+    put(w, (uint64_t)o->kind << 8 | (uint64_t)o->has_writer << 2 | (uint64_t)o->is_abandoned << 1 |
+               o->is_lost);
+    put(w, (uint64_t)o->n_dead);
+    put(w, o->value);
+    put_waits(w, o->waits.head);
+    for (rank = 0; rank < w->core->config.n_ranks; rank++) { /* their order says nothing */
+        dsm_ref ref = o->holds;
+
+        while (ref) {
+            const struct dsm_sync_hold *h = dsm_at(w->core, ref);
+
+            if (h->rank == rank)
+                put(w, (uint64_t)rank << 32 | (uint64_t)h->n_readers << 1 | h->is_writer);
+            ref = h->next;
+        }
+    }
+    put(w, UINT64_MAX);
+}
+
+static void put_ask(const struct writer *w, const void *node)
+{
+    const struct dsm_sync_ask *ask = node;
+
+    put(w, ask->id);
+    put(w, ask->manager);
 }
 
 static void put_group(const struct writer *w, const void *node)
@@ -252,6 +307,9 @@ void dsm_core_canon(const struct dsm_core *core, const struct dsm_canon *out)
     put_table(&w, &core->directory, put_dir);
     put_table(&w, &core->locks, put_lock);
     put_table(&w, &core->groups, put_group);
+    put_table(&w, &core->objects, put_object);
+    put_table(&w, &core->asks, put_ask);
+    put_waits(&w, core->answers.head);
     put_lists(&w);
     if (core->config.frame_limit)
         put_eviction(&w);

@@ -12,9 +12,9 @@
 /* ---- memory: struct dsm_core | dead[] | tries[] | room[] | buckets of the tables | arena */
 
 struct layout {
-    uint64_t dead_at, tries_at, room_at, copies_at, directory_at, locks_at, groups_at, arena_at,
-        end;
-    uint64_t units_capacity, locks_capacity, groups_capacity;
+    uint64_t dead_at, tries_at, room_at, copies_at, directory_at, locks_at, groups_at, objects_at,
+        asks_at, arena_at, end;
+    uint64_t units_capacity, locks_capacity, groups_capacity, asks_capacity;
     uint64_t reserve_bytes;
 };
 
@@ -53,6 +53,7 @@ static struct layout layout_of(const struct dsm_core_config *config)
     l.locks_capacity =
         power_of_two_from(smaller(config->n_pages * DSM_PAGE_BYTES, DSM_LOCKS_AT_LEAST));
     l.groups_capacity = power_of_two_from(smaller(config->n_pages, 1u << 12));
+    l.asks_capacity = power_of_two_from(smaller(config->n_pages, 1u << 16));
     l.dead_at = at;
     at = DSM_ALIGN_UP(at + config->n_ranks, (uint64_t)64);
     l.tries_at = at;
@@ -67,6 +68,10 @@ static struct layout layout_of(const struct dsm_core_config *config)
     at += l.locks_capacity * sizeof(dsm_ref);
     l.groups_at = at;
     at += l.groups_capacity * sizeof(dsm_ref);
+    l.objects_at = at;
+    at += l.locks_capacity * sizeof(dsm_ref);
+    l.asks_at = at;
+    at += l.asks_capacity * sizeof(dsm_ref);
     at = DSM_ALIGN_UP(at, (uint64_t)64);
     l.arena_at = at;
     l.reserve_bytes = reserve_of(config);
@@ -105,7 +110,7 @@ static uint32_t run_actions_of(const struct dsm_core_config *config)
 
 static uint32_t max_actions_of(const struct dsm_core_config *config)
 {
-    return 2 * run_actions_of(config) + 2 * config->n_ranks + 128;
+    return 2 * run_actions_of(config) + 2 * config->n_ranks + 128 + DSM_SYNC_ANSWERS_MAX;
 }
 
 int dsm_core_init(void *memory, const struct dsm_core_config *config, struct dsm_core **core_out)
@@ -133,6 +138,8 @@ int dsm_core_init(void *memory, const struct dsm_core_config *config, struct dsm
     dsm_table_init(&core->directory, l.directory_at, l.units_capacity);
     dsm_table_init(&core->locks, l.locks_at, l.locks_capacity);
     dsm_table_init(&core->groups, l.groups_at, l.groups_capacity);
+    dsm_table_init(&core->objects, l.objects_at, l.locks_capacity);
+    dsm_table_init(&core->asks, l.asks_at, l.asks_capacity);
     core->reserve_bytes = l.reserve_bytes;
     core->dead_at = l.dead_at;
     core->tries_at = l.tries_at;
@@ -259,6 +266,14 @@ static int on_message(struct dsm_step *s, const struct dsm_message *m)
         return dsm_lock_on_refuse(s, m);
     case DSM_MSG_LOCK_HERE:
         return dsm_lock_on_here(s, m);
+    case DSM_MSG_LOCK_BUSY:
+        return dsm_lock_on_busy(s, m);
+    case DSM_MSG_SYNC_ASK:
+        return dsm_sync_on_ask(s, m);
+    case DSM_MSG_SYNC_CANCEL:
+        return dsm_sync_on_cancel(s, m);
+    case DSM_MSG_SYNC_ANSWER:
+        return dsm_sync_on_answer(s, m);
     case DSM_MSG_COLLECTIVE:
         return dsm_collective_on_message(s, m);
     case DSM_MSG_OFFER:
@@ -393,9 +408,18 @@ static int dispatch(struct dsm_step *s, const struct dsm_event *event)
     case DSM_EVENT_TIMER:
         return on_timer(s);
     case DSM_EVENT_LOCK_ACQUIRE:
-        return dsm_lock_acquire(s, event->lock.id);
+        return dsm_lock_acquire(s, event);
     case DSM_EVENT_LOCK_RETURNED:
-        return dsm_lock_returned(s, event->lock.id);
+        return dsm_lock_returned(s, event);
+    case DSM_EVENT_LOCK_HELD:
+        return dsm_lock_held(s, event->lock.id);
+    case DSM_EVENT_SYNC:
+        return dsm_sync_ask(s, event);
+    case DSM_EVENT_SYNC_CANCEL:
+        return dsm_sync_cancel(s, event);
+    case DSM_EVENT_SYNC_FORGET:
+        dsm_sync_forget(s->core, event->forget.first, event->forget.n_bytes);
+        return 0;
     case DSM_EVENT_COLLECTIVE:
         return dsm_collective_enter(s, event);
     case DSM_EVENT_PREFETCH:
@@ -425,6 +449,7 @@ int dsm_core_step(struct dsm_core *core, const struct dsm_event *event,
     dsm_evict_continue(&s);
     dsm_step_run_local(&s);
     dsm_prefetch_continue(&s);
+    dsm_sync_continue(&s);
     dsm_hold_set_timer(&s);
     return s.error;
 }
@@ -456,6 +481,11 @@ void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
         info_out->owner_hint = dir->owner;
         info_out->n_sharers = dir->n_sharers;
     }
+}
+
+bool dsm_core_has_objects(const struct dsm_core *core)
+{
+    return __atomic_load_n(&core->objects.n, __ATOMIC_RELAXED) != 0;
 }
 
 void dsm_core_counters(const struct dsm_core *core, struct dsm_core_counters *counters_out)

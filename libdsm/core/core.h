@@ -75,6 +75,10 @@ struct dsm_core_unit_info {
 void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
                       struct dsm_core_unit_info *info_out);
 
+/* Whether synchronisation objects are kept here. Without the driver's lock: one that is just being
+ * made may be missed. */
+bool dsm_core_has_objects(const struct dsm_core *core);
+
 struct dsm_core_counters {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t fetched_zero, invalidations, downgrades, prefetch_asked;

@@ -135,6 +135,7 @@ static void clear(struct dsm_step *s, struct dsm_drop *drop)
     a->n_pages = drop->n_pages;
     visit_range(s, drop, &s->core->copies, erase_copy);
     visit_range(s, drop, &s->core->directory, erase_dir);
+    dsm_sync_forget(s->core, drop->first << DSM_PAGE_SHIFT, drop->n_pages << DSM_PAGE_SHIFT);
     answer(s, drop);
     drop->phase = DSM_DROP_CLEARED;
     if (drop->manager != s->core->config.self)

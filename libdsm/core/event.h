@@ -4,6 +4,7 @@
 #define DSM_CORE_EVENT_H
 
 #include "core/message.h"
+#include "core/sync.h"
 
 /*
  * What the core remembers of one application thread, for the upward-waiting rule. Owned by the
@@ -37,6 +38,10 @@ enum dsm_event_type {
     DSM_EVENT_VIEW,     /* a rank is gone */
     DSM_EVENT_LOCK_ACQUIRE,  /* lock: the driver wants the token */
     DSM_EVENT_LOCK_RETURNED, /* lock: the driver gives the token back after LOCK_RECALL */
+    DSM_EVENT_LOCK_HELD,     /* lock: after LOCK_RECALL: a thread holds it, it will take a while */
+    DSM_EVENT_SYNC,          /* sync: an operation on a synchronisation object. SYNC_DONE answers */
+    DSM_EVENT_SYNC_CANCEL,   /* sync: request is to end early; its SYNC_DONE is still to come */
+    DSM_EVENT_SYNC_FORGET,   /* forget: memory that was freed; objects named by it are destroyed */
     DSM_EVENT_COLLECTIVE,    /* collective: a thread of this rank enters one */
     DSM_EVENT_DROP,          /* drop: this rank (the manager of the region's space) starts a drop of
                                 the range on all ranks; DROPPED comes when all have */
@@ -81,7 +86,22 @@ struct dsm_event {
         } view;
         struct {
             uint64_t id;
+            bool is_async;     /* ACQUIRE: the thread may give up while the token is on its way */
+            bool is_try;       /* ACQUIRE: LOCK_BUSY comes when it is not to be had at once */
+            bool wants_again;  /* RETURNED: ACQUIRE follows at once */
+            bool is_abandoned; /* RETURNED: the thread that held it has ended */
         } lock;
+        struct {
+            uint64_t id;      /* byte offset in the region */
+            uint32_t request; /* the driver's number for it, not in use; 0: no answer wanted */
+            enum dsm_sync_kind kind;
+            enum dsm_sync_op op;
+            uint64_t a, b;
+            bool is_try; /* TIMEOUT where it would have to wait */
+        } sync;
+        struct {
+            uint64_t first, n_bytes; /* offsets in the region */
+        } forget;
         struct {
             uint64_t group; /* 0: all ranks */
             enum dsm_collective_kind kind;

@@ -111,13 +111,18 @@ static void say_here(struct dsm_step *s, const struct dsm_lock *lock)
 static void recall(struct dsm_step *s, struct dsm_lock *lock)
 {
     lock->state = DSM_LOCK_RECALLED;
-    emit_lock(s, DSM_ACTION_LOCK_RECALL, lock);
+    emit_lock(s, DSM_ACTION_LOCK_RECALL, lock)->message.flags = lock->next_flags & DSM_MSG_F_TRY;
 }
 
-static void pass_on(struct dsm_step *s, struct dsm_lock *lock)
+static void pass_on(struct dsm_step *s, struct dsm_lock *lock, bool is_wanted)
 {
-    dsm_emit_send(s, lock->next, DSM_LANE_REPLY, DSM_MSG_LOCK_GRANT, lock->node.key)->txn =
-        lock->fencing;
+    struct dsm_message *m = dsm_emit_send(s, lock->next, dsm_answer_lane(lock->next_flags),
+                                          DSM_MSG_LOCK_GRANT, lock->node.key);
+
+    m->txn = lock->fencing;
+    m->flags = lock->lent_flags & DSM_MSG_F_ABANDONED;
+    if (is_wanted || dsm_planted(DSM_PLANT_WANTED_ALWAYS))
+        m->flags |= DSM_MSG_F_WANTED;
     if (dsm_planted(DSM_PLANT_LOCK_PASSED_TWICE)) {
         lock->state = DSM_LOCK_LENT;
         emit_lock(s, DSM_ACTION_LOCK_LEND, lock);
@@ -127,11 +132,13 @@ static void pass_on(struct dsm_step *s, struct dsm_lock *lock)
     end_turn(lock);
 }
 
-int dsm_lock_acquire(struct dsm_step *s, uint64_t id)
+int dsm_lock_acquire(struct dsm_step *s, const struct dsm_event *event)
 {
     struct dsm_core *core = s->core;
+    uint64_t id = event->lock.id;
     struct dsm_lock *lock = lock_get(core, id);
     dsm_rank_t manager = dsm_lock_manager(core, id);
+    struct dsm_message *m;
 
     if (!lock) {
         emit_lost(s, id, DSM_E_NOMEM, DSM_RANK_NONE);
@@ -145,24 +152,64 @@ int dsm_lock_acquire(struct dsm_step *s, uint64_t id)
     }
     lock->state = DSM_LOCK_ASKED;
     lock->turn = dsm_request_number(core);
-    dsm_emit_send(s, manager, DSM_LANE_REQUEST, DSM_MSG_LOCK_ACQUIRE, id)->request = lock->turn;
+    m = dsm_emit_send(s, manager, DSM_LANE_REQUEST, DSM_MSG_LOCK_ACQUIRE, id);
+    m->request = lock->turn;
+    m->flags = (uint8_t)((event->lock.is_async ? DSM_MSG_F_ASYNC : 0) |
+                         (event->lock.is_try ? DSM_MSG_F_TRY : 0));
     return 0;
 }
 
-int dsm_lock_returned(struct dsm_step *s, uint64_t id)
+/* Who tries and comes next is told that it has to wait, once. */
+static void say_busy(struct dsm_step *s, struct dsm_lock *lock)
+{
+    if (!(lock->next_flags & DSM_MSG_F_TRY) || lock->next == DSM_RANK_NONE)
+        return;
+    lock->next_flags &= (uint8_t)~DSM_MSG_F_TRY;
+    if (!dsm_is_dead(s->core, lock->next))
+        dsm_emit_send(s, lock->next, DSM_LANE_REQUEST, DSM_MSG_LOCK_BUSY, lock->node.key)->request =
+            lock->next_turn;
+}
+
+int dsm_lock_held(struct dsm_step *s, uint64_t id)
 {
     struct dsm_lock *lock = lock_find(s->core, id);
 
     if (!lock || lock->state != DSM_LOCK_RECALLED)
         return DSM_E_INVAL;
+    say_busy(s, lock);
+    return 0;
+}
+
+int dsm_lock_on_busy(struct dsm_step *s, const struct dsm_message *m)
+{
+    struct dsm_lock *lock = lock_find(s->core, m->object);
+
+    if (!lock)
+        return DSM_E_PROTO;
+    /* By now it may have come, or been lost, and been asked for again. */
+    if (lock->state == DSM_LOCK_ASKED && lock->turn == m->request)
+        emit_lock(s, DSM_ACTION_LOCK_BUSY, lock);
+    return 0;
+}
+
+int dsm_lock_returned(struct dsm_step *s, const struct dsm_event *event)
+{
+    struct dsm_lock *lock = lock_find(s->core, event->lock.id);
+    struct dsm_action *lend;
+
+    if (!lock || lock->state != DSM_LOCK_RECALLED)
+        return DSM_E_INVAL;
+    lock->lent_flags = event->lock.is_abandoned ? DSM_MSG_F_ABANDONED : 0;
     if (lock->next == DSM_RANK_NONE || dsm_is_dead(s->core, lock->next)) {
         /* Nobody takes it any more: it stays here. */
         lock->next = DSM_RANK_NONE;
         lock->state = DSM_LOCK_LENT;
-        emit_lock(s, DSM_ACTION_LOCK_LEND, lock)->message.txn = ++lock->fencing;
+        lend = emit_lock(s, DSM_ACTION_LOCK_LEND, lock);
+        lend->message.txn = ++lock->fencing;
+        lend->message.flags = lock->lent_flags;
         return 0;
     }
-    pass_on(s, lock);
+    pass_on(s, lock, event->lock.wants_again);
     return 0;
 }
 
@@ -274,13 +321,14 @@ int dsm_lock_on_acquire(struct dsm_step *s, const struct dsm_message *m)
     forget_up_to(core, lock, m->from);
     append(core, lock, m);
     if (before.rank == DSM_RANK_NONE) { /* never asked for: the token is born here */
-        dsm_emit_send(s, m->from, DSM_LANE_REPLY, DSM_MSG_LOCK_GRANT, m->object);
+        dsm_emit_send(s, m->from, dsm_answer_lane(m->flags), DSM_MSG_LOCK_GRANT, m->object);
         return 0;
     }
     forward = dsm_emit_send(s, before.rank, DSM_LANE_REQUEST, DSM_MSG_LOCK_FORWARD, m->object);
     forward->peer = m->from;
     forward->request = before.turn;
     forward->count = m->request;
+    forward->flags = m->flags & (DSM_MSG_F_ASYNC | DSM_MSG_F_TRY);
     return 0;
 }
 
@@ -316,8 +364,11 @@ int dsm_lock_on_forward(struct dsm_step *s, const struct dsm_message *m)
     }
     lock->next = m->peer; /* in place of one that is gone, if there is one */
     lock->next_turn = m->count;
+    lock->next_flags = m->flags;
     if (lock->state == DSM_LOCK_LENT)
         recall(s, lock);
+    else
+        say_busy(s, lock); /* it has to wait for this rank */
     return 0;
 }
 
@@ -326,12 +377,17 @@ int dsm_lock_on_grant(struct dsm_step *s, const struct dsm_message *m)
     struct dsm_lock *lock = lock_find(s->core, m->object);
     /* A wait that was ended by a loss may get its token all the same. */
     bool is_late = lock && lock->state == DSM_LOCK_NONE && s->core->knows_of_loss;
+    struct dsm_action *lend;
 
     if (!lock || (lock->state != DSM_LOCK_ASKED && !is_late))
         return DSM_E_PROTO;
     lock->state = DSM_LOCK_LENT;
     lock->fencing = m->txn + 1;
-    emit_lock(s, DSM_ACTION_LOCK_LEND, lock)->message.txn = lock->fencing;
+    lend = emit_lock(s, DSM_ACTION_LOCK_LEND, lock);
+    lend->message.txn = lock->fencing;
+    lend->message.flags = m->flags & (DSM_MSG_F_WANTED | DSM_MSG_F_ABANDONED);
+    if (s->core->knows_of_loss) /* who promised to ask again may have been refused since */
+        lend->message.flags &= DSM_MSG_F_ABANDONED;
     if (is_late)
         say_here(s, lock);
     if (lock->next != DSM_RANK_NONE)

@@ -46,13 +46,24 @@ enum dsm_lane {
  *   OFFER_REPLY  candidate -> evictor. count = units it will take (0: none), room = pages it has
  *                free
  * Locks: object = lock id (an address).
- *   LOCK_ACQUIRE requester -> manager. request = turn, a number of the requester's
- *   LOCK_FORWARD manager -> last in the queue. request = its turn, peer = next, count = next's turn
- *   LOCK_GRANT   holder -> next. txn = hand-over count (fencing number)
+ *   LOCK_ACQUIRE requester -> manager. request = turn, a number of the requester's; F_ASYNC: the
+ *                grant comes on the request lane, since who waits may give up; F_TRY: to be told
+ *                when it is not to be had at once
+ *   LOCK_FORWARD manager -> last in the queue. request = its turn, peer = next, count = next's turn,
+ *                F_ASYNC, F_TRY: of next
+ *   LOCK_GRANT   holder -> next. txn = hand-over count (fencing number); F_WANTED: threads of the
+ *                holder wait for it again; F_ABANDONED: the thread that held it has ended
+ *   LOCK_BUSY    before it in the queue -> one who tries. request = its turn; it keeps its place
  *   LOCK_REFUSE  -> requester. request = its turn; the token was lost with rank `peer`
  *                (DSM_RANK_NONE: one that the sender has not heard of yet), or txn = 1: the manager
  *                has no memory for the lock
  *   LOCK_HERE    holder -> manager. request = its turn; answers a LOCK_REFUSE: the token is here
+ * Synchronisation objects: object = byte offset in the region, request = the asker's number.
+ *   SYNC_ASK     asker -> manager. acks = operation + 256 * kind (core/sync.h), txn, prior =
+ *                operands a and b; F_TRY: not to be queued; F_ASYNC: no answer
+ *   SYNC_CANCEL  asker -> manager: the wait is to end
+ *   SYNC_ANSWER  manager -> asker. acks = DSM_E code, positive; txn = value; peer = the rank that is
+ *                gone; count = 1: not yet the answer: the asker is in the queue
  * Collectives: object = group id, txn = sequence number, count = round.
  *   COLLECTIVE   sender -> partner. len = payload bytes
  * Memory: object = first page, count = pages, txn = serial of the drop.
@@ -71,7 +82,7 @@ enum dsm_lane {
     XX(OFFER_REPLY, request)                                                                       \
     XX(LOCK_ACQUIRE, request)                                                                      \
     XX(LOCK_FORWARD, request)                                                                      \
-    XX(LOCK_GRANT, reply)                                                                          \
+    XX(LOCK_GRANT, either)                                                                         \
     XX(COLLECTIVE, reply)                                                                          \
     XX(DROP_BEGIN, request)                                                                        \
     XX(DROP_CLEAR, request)                                                                        \
@@ -81,7 +92,11 @@ enum dsm_lane {
     XX(HEAP_FREE, request) /* runtime: a block freed by a rank that did not allocate it */         \
     XX(RING, request)      /* runtime: a doorbell; carries nothing else */                         \
     XX(LOCK_REFUSE, request)                                                                       \
-    XX(LOCK_HERE, request)
+    XX(LOCK_HERE, request)                                                                         \
+    XX(LOCK_BUSY, request)                                                                         \
+    XX(SYNC_ASK, request)                                                                          \
+    XX(SYNC_CANCEL, request)                                                                       \
+    XX(SYNC_ANSWER, reply)
 
 enum dsm_message_type {
     DSM_MSG_NONE = 0,
@@ -99,10 +114,13 @@ enum dsm_message_access {
 };
 
 enum {
-    DSM_MSG_F_ASYNC = 1 << 0,    /* nobody waits: answer on the request lane */
-    DSM_MSG_F_HAS_COPY = 1 << 1, /* the asker's copy is valid */
-    DSM_MSG_F_NO_BYTES = 1 << 2, /* the grant needs no bytes */
-    DSM_MSG_F_ZERO = 1 << 3,     /* never written: all zero, no bytes */
+    DSM_MSG_F_ASYNC = 1 << 0,     /* nobody waits: answer on the request lane */
+    DSM_MSG_F_HAS_COPY = 1 << 1,  /* the asker's copy is valid */
+    DSM_MSG_F_NO_BYTES = 1 << 2,  /* the grant needs no bytes */
+    DSM_MSG_F_ZERO = 1 << 3,      /* never written: all zero, no bytes */
+    DSM_MSG_F_TRY = 1 << 4,       /* the asker does not want to wait */
+    DSM_MSG_F_WANTED = 1 << 5,    /* the giver's threads wait for it again */
+    DSM_MSG_F_ABANDONED = 1 << 6, /* the thread that held it has ended */
 };
 
 struct dsm_message {

@@ -176,6 +176,8 @@ struct dsm_lock {
     uint32_t next_turn;    /* of `next` */
     dsm_rank_t giver;      /* at the manager: who passed the token to the first in the queue */
     uint8_t state;         /* enum dsm_lock_state */
+    uint8_t next_flags;    /* of `next`: F_ASYNC, F_TRY */
+    uint8_t lent_flags;    /* with which it came: F_ABANDONED is for the next to take it */
     bool is_lost;          /* at the manager: the token went with a rank */
 };
 
@@ -184,6 +186,50 @@ struct dsm_lock_place {
     dsm_rank_t rank;
     uint32_t turn;
 };
+
+/* A synchronisation object, at its manager. Kept until it is destroyed or its memory is freed. */
+struct dsm_sync_object {
+    struct dsm_node node; /* key: byte offset of its name in the region */
+    uint64_t value;
+    struct dsm_list waits; /* struct dsm_sync_wait, oldest first */
+    uint32_t n_waits;
+    dsm_ref holds;        /* RWLOCK: struct dsm_sync_hold, one a rank */
+    dsm_rank_t lost_rank; /* with is_lost */
+    uint32_t n_dead;      /* ranks that were gone when it was made anew */
+    uint8_t kind;         /* enum dsm_sync_kind; NONE: whatever it is used as next */
+    bool has_writer;
+    bool is_abandoned; /* a thread ended that held it for writing; the next one is told */
+    bool is_lost;      /* a rank that held it for writing is gone */
+};
+
+/* In the queue of an object, or in that of the answers. */
+struct dsm_sync_wait {
+    uint64_t id; /* of its object */
+    dsm_ref next;
+    dsm_rank_t rank;
+    uint32_t request;
+    uint8_t op;           /* enum dsm_sync_op */
+    int error;            /* of the answer, and its value */
+    dsm_rank_t lost_rank; /* with PEER */
+    uint64_t a, b, value;
+};
+
+struct dsm_sync_hold {
+    dsm_ref next;
+    dsm_rank_t rank;
+    uint32_t n_readers;
+    bool is_writer;
+};
+
+/* What this rank has asked a manager and has no answer to. */
+struct dsm_sync_ask {
+    struct dsm_node node; /* key: the request's number */
+    uint64_t id;
+    dsm_rank_t manager;
+};
+
+#define DSM_SYNC_ANSWERS_MAX 64u /* of those that waited, sent in one step */
+#define DSM_SYNC_ERROR_MAX   1000u
 
 /* Ranks that do collectives together; kept, since its sequence goes on. */
 struct dsm_group {
@@ -249,7 +295,7 @@ struct dsm_offer {
 struct dsm_core {
     struct dsm_core_config config;
     struct dsm_arena arena;
-    struct dsm_table copies, directory, locks, groups;
+    struct dsm_table copies, directory, locks, groups, objects, asks;
     uint64_t reserve_bytes; /* of the arena: what one step may need */
     uint64_t dead_at;       /* uint8_t[n_ranks]: 0, DSM_VIEW_LEARNT, DSM_VIEW_DONE */
     uint64_t room_at;       /* uint32_t[n_ranks]: pages free there, as last heard */
@@ -277,11 +323,12 @@ struct dsm_core {
     uint32_t prefetch_in_flight;          /* units */
     struct dsm_hint hints[DSM_HINTS_MAX]; /* the first n_hints are in use, oldest first */
     uint32_t n_hints;
-    uint32_t run_actions; /* most actions that one run may need */
-    uint32_t n_dead_done; /* of n_dead: all units looked at */
-    dsm_ref drops;        /* struct dsm_drop, in no order */
-    bool has_backlog;     /* work was left for a TIMER event, for want of room in the action list */
-    uint32_t max_orders;  /* longest queue of orders so far */
+    uint32_t run_actions;    /* most actions that one run may need */
+    uint32_t n_dead_done;    /* of n_dead: all units looked at */
+    dsm_ref drops;           /* struct dsm_drop, in no order */
+    struct dsm_list answers; /* struct dsm_sync_wait, to be sent */
+    bool has_backlog;    /* work was left for a TIMER event, for want of room in the action list */
+    uint32_t max_orders; /* longest queue of orders so far */
     struct dsm_core_counters counters;
 };
 
@@ -455,14 +502,30 @@ int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m);
 
 /* ---- lock.c */
 dsm_rank_t dsm_lock_manager(const struct dsm_core *core, uint64_t id);
-int dsm_lock_acquire(struct dsm_step *s, uint64_t id);
-int dsm_lock_returned(struct dsm_step *s, uint64_t id);
+int dsm_lock_acquire(struct dsm_step *s, const struct dsm_event *event);
+int dsm_lock_returned(struct dsm_step *s, const struct dsm_event *event);
 int dsm_lock_on_acquire(struct dsm_step *s, const struct dsm_message *m);
 int dsm_lock_on_forward(struct dsm_step *s, const struct dsm_message *m);
 int dsm_lock_on_grant(struct dsm_step *s, const struct dsm_message *m);
 int dsm_lock_on_refuse(struct dsm_step *s, const struct dsm_message *m);
 int dsm_lock_on_here(struct dsm_step *s, const struct dsm_message *m);
 bool dsm_lock_on_dead(struct dsm_step *s, dsm_rank_t rank);
+
+int dsm_lock_held(struct dsm_step *s, uint64_t id);
+int dsm_lock_on_busy(struct dsm_step *s, const struct dsm_message *m);
+
+/* ---- sync.c */
+dsm_rank_t dsm_sync_manager(const struct dsm_core *core, uint64_t id);
+int dsm_sync_ask(struct dsm_step *s, const struct dsm_event *event);
+int dsm_sync_cancel(struct dsm_step *s, const struct dsm_event *event);
+int dsm_sync_on_ask(struct dsm_step *s, const struct dsm_message *m);
+int dsm_sync_on_cancel(struct dsm_step *s, const struct dsm_message *m);
+int dsm_sync_on_answer(struct dsm_step *s, const struct dsm_message *m);
+/* Sends the answers that are due. */
+void dsm_sync_continue(struct dsm_step *s);
+/* Memory that is freed: bytes [first, first + n_bytes) of the region. */
+void dsm_sync_forget(struct dsm_core *core, uint64_t first, uint64_t n_bytes);
+bool dsm_sync_on_dead(struct dsm_step *s, dsm_rank_t rank);
 
 /* ---- collective.c */
 int dsm_collective_enter(struct dsm_step *s, const struct dsm_event *event);

@@ -57,6 +57,12 @@ const char *dsm_trace_action_name(enum dsm_action_type type)
         return "LOCK_RECALL";
     case DSM_ACTION_LOCK_LOST:
         return "LOCK_LOST";
+    case DSM_ACTION_LOCK_BUSY:
+        return "LOCK_BUSY";
+    case DSM_ACTION_SYNC_DONE:
+        return "SYNC_DONE";
+    case DSM_ACTION_SYNC_QUEUED:
+        return "SYNC_QUEUED";
     case DSM_ACTION_COLLECTIVE_SEND:
         return "COLLECTIVE_SEND";
     case DSM_ACTION_COLLECTIVE_COMBINE:
@@ -181,6 +187,9 @@ static void add_lock_action(struct text *t, const struct dsm_action *a)
     case DSM_ACTION_LOCK_RECALL:
         add(t, "recalls lock %lx", (unsigned long)a->id);
         return;
+    case DSM_ACTION_LOCK_BUSY:
+        add(t, "gives up trying lock %lx", (unsigned long)a->id);
+        return;
     default:
         add(t, "has lost lock %lx with %u", (unsigned long)a->id, a->rank);
         return;
@@ -258,7 +267,15 @@ size_t dsm_trace_action(dsm_rank_t self, const struct dsm_action *a, char *out, 
     case DSM_ACTION_LOCK_LEND:
     case DSM_ACTION_LOCK_RECALL:
     case DSM_ACTION_LOCK_LOST:
+    case DSM_ACTION_LOCK_BUSY:
         add_lock_action(t, a);
+        break;
+    case DSM_ACTION_SYNC_DONE:
+        add(t, "has its answer to %lu: error %d, value %lu", (unsigned long)a->id, a->error,
+            (unsigned long)a->message.txn);
+        break;
+    case DSM_ACTION_SYNC_QUEUED:
+        add(t, "is in the queue with %lu", (unsigned long)a->id);
         break;
     case DSM_ACTION_COLLECTIVE_COMBINE:
     case DSM_ACTION_COLLECTIVE_TAKE:
@@ -317,6 +334,21 @@ size_t dsm_trace_event(dsm_rank_t self, const struct dsm_event *event, char *out
         break;
     case DSM_EVENT_LOCK_RETURNED:
         add(t, "gets lock %lx back from its threads", (unsigned long)event->lock.id);
+        break;
+    case DSM_EVENT_LOCK_HELD:
+        add(t, "holds lock %lx for a while", (unsigned long)event->lock.id);
+        break;
+    case DSM_EVENT_SYNC:
+        add(t, "asks object %lx of kind %u: %u (%lu, %lu)", (unsigned long)event->sync.id,
+            (unsigned)event->sync.kind, (unsigned)event->sync.op, (unsigned long)event->sync.a,
+            (unsigned long)event->sync.b);
+        break;
+    case DSM_EVENT_SYNC_CANCEL:
+        add(t, "gives up its wait %u", event->sync.request);
+        break;
+    case DSM_EVENT_SYNC_FORGET:
+        add(t, "frees %lx+%lx", (unsigned long)event->forget.first,
+            (unsigned long)event->forget.n_bytes);
         break;
     case DSM_EVENT_COLLECTIVE:
         add(t, "enters a collective of group %lx", (unsigned long)event->collective.group);

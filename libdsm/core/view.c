@@ -122,7 +122,7 @@ void dsm_view_continue(struct dsm_step *s)
     for (rank = 0; rank < core->config.n_ranks; rank++) {
         if (dead[rank] != DSM_VIEW_LEARNT)
             continue;
-        if (!dsm_lock_on_dead(s, rank) || !look_at_copies(s, rank)) {
+        if (!dsm_lock_on_dead(s, rank) || !dsm_sync_on_dead(s, rank) || !look_at_copies(s, rank)) {
             core->has_backlog = true;
             return;
         }

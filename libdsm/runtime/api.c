@@ -11,10 +11,10 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "runtime/api.h"
 #include "runtime/bell.h"
 #include "runtime/collective.h"
 #include "runtime/heap.h"
-#include "runtime/locks.h"
 #include "runtime/membership.h"
 #include "runtime/profile.h"
 #include "runtime/service.h"
@@ -431,6 +431,11 @@ static bool is_open(void)
     return atomic_load_explicit(&rt.phase, memory_order_acquire) == OPEN;
 }
 
+struct dsm_driver *dsm_api_driver(void)
+{
+    return is_open() ? &rt.driver : NULL;
+}
+
 int dsm_finalize(void)
 {
     if (!is_open())
@@ -658,24 +663,6 @@ int dsm_where(const void *addr, struct dsm_where *out)
 }
 
 /* ---- synchronisation ----------------------------------------------------------------------- */
-
-int dsm_lock(const void *addr)
-{
-    if (!is_open())
-        return DSM_E_STATE;
-    if (!dsm_region_has(&rt.region, (uintptr_t)addr))
-        return DSM_E_RANGE;
-    return dsm_locks_acquire(&rt.driver, (uintptr_t)addr);
-}
-
-int dsm_unlock(const void *addr)
-{
-    if (!is_open())
-        return DSM_E_STATE;
-    if (!dsm_region_has(&rt.region, (uintptr_t)addr))
-        return DSM_E_RANGE;
-    return dsm_locks_release(&rt.driver, (uintptr_t)addr);
-}
 
 int dsm_barrier(void)
 {

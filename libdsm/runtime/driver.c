@@ -15,6 +15,7 @@
 #include "runtime/heap.h"
 #include "runtime/locks.h"
 #include "runtime/observe.h"
+#include "runtime/sync.h"
 #include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
@@ -313,6 +314,7 @@ bool dsm_driver_lose_rank(struct dsm_driver *d, dsm_rank_t rank, const char *why
         struct dsm_event event = {
             .type = DSM_EVENT_VIEW, .now_ns = dsm_clock_ns(), .view.rank = rank};
         dsm_driver_step(d, &event);
+        dsm_locks_on_dead(d);
         dsm_heap_on_dead(d, rank);
     }
     dsm_driver_leave(d, &guard);
@@ -380,8 +382,10 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         goto free_lists;
     if ((error = dsm_locks_open(d)))
         goto free_lists;
-    if ((error = dsm_collective_open(d)))
+    if ((error = dsm_sync_open(d)))
         goto close_locks;
+    if ((error = dsm_collective_open(d)))
+        goto close_sync;
     if ((error = dsm_heap_open(d)))
         goto close_collective;
     if ((error = dsm_bell_open(d)))
@@ -392,6 +396,8 @@ close_heap:
     dsm_heap_close(d);
 close_collective:
     dsm_collective_close(d);
+close_sync:
+    dsm_sync_close(d);
 close_locks:
     dsm_locks_close(d);
 free_lists:
@@ -418,6 +424,7 @@ void dsm_driver_close(struct dsm_driver *d)
     dsm_bell_close(d);
     dsm_heap_close(d);
     dsm_collective_close(d);
+    dsm_sync_close(d);
     dsm_locks_close(d);
     if (d->async_table)
         munmap(d->async_table, DSM_TID_LIMIT * sizeof *d->async_table);

@@ -67,12 +67,16 @@ struct dsm_collective;
 struct dsm_locks;
 struct dsm_heap;
 struct dsm_bell;
+struct dsm_sync;
 
 /* Everything the driver counts beyond the core's counters; under the lock. */
 struct dsm_driver_stats {
     uint64_t fetched_bytes, served_bytes, messages_received;
     uint64_t lock_acquires; /* those that went through the slow path */
+    uint64_t lock_timeouts;
     uint64_t barriers;
+    uint64_t sync_calls[DSM_SYNC_N_KINDS]; /* on synchronisation objects, and how long they took */
+    struct dsm_histogram sync_wait[DSM_SYNC_N_KINDS];
     struct dsm_histogram fault_latency, lock_wait, barrier_wait;
 };
 
@@ -154,6 +158,7 @@ struct dsm_driver {
     void *service;
 
     struct dsm_locks *locks;
+    struct dsm_sync *sync;
     struct dsm_collective *collective;
     struct dsm_heap *heap;
     struct dsm_bell *bell;

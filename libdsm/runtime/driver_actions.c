@@ -12,6 +12,7 @@
 #include "runtime/driver.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
+#include "runtime/sync.h"
 #include "runtime/observe.h"
 #include "wire/frame.h"
 #include <stdlib.h>
@@ -450,13 +451,22 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
             d->arm_timer(d->service, a->at_ns);
         return false;
     case DSM_ACTION_LOCK_LEND:
-        dsm_locks_on_lend(d, a->id);
+        dsm_locks_on_lend(d, a->id, a->message.flags);
         return false;
     case DSM_ACTION_LOCK_RECALL:
-        dsm_locks_on_recall(d, a->id);
+        dsm_locks_on_recall(d, a->id, a->message.flags);
         return false;
     case DSM_ACTION_LOCK_LOST:
         dsm_locks_on_lost(d, a->id, a->error ? a->error : DSM_E_PEER, a->rank);
+        return false;
+    case DSM_ACTION_LOCK_BUSY:
+        dsm_locks_on_busy(d, a->id);
+        return false;
+    case DSM_ACTION_SYNC_DONE:
+        dsm_sync_on_done(d, a);
+        return false;
+    case DSM_ACTION_SYNC_QUEUED:
+        dsm_sync_on_queued(d, a);
         return false;
     case DSM_ACTION_COLLECTIVE_SEND:
     case DSM_ACTION_COLLECTIVE_COMBINE:
@@ -468,6 +478,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
         unmap(d, a);
         punch(d, a->page, a->n_pages);
         dsm_heap_forget(d, a->page, a->n_pages);
+        dsm_locks_forget(d, app_addr(d, a->page), a->n_pages << DSM_PAGE_SHIFT);
         return false;
     case DSM_ACTION_DROPPED:
         dsm_heap_on_dropped(d, a->id);

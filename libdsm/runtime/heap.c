@@ -12,6 +12,7 @@
 #include "runtime/heap_small.h"
 #include "runtime/heap_space.h"
 #include "runtime/observe.h"
+#include "runtime/sync.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,9 +285,18 @@ static void free_run(struct dsm_driver *d, const struct question *q, bool is_who
     start_drop(d, q, granule, n, false);
 }
 
-/* Frees one of our small blocks. granule_out as in dsm_heap_small_give. */
-static int free_small(struct dsm_heap *h, uint64_t offset, uint64_t *granule_out)
+/* Frees one of our small blocks, whose home this rank is: so it has the objects named by it, and they
+ * end before somebody else gets the memory. granule_out as in dsm_heap_small_give. */
+static int free_small(struct dsm_driver *d, uint64_t offset, uint64_t *granule_out)
 {
+    struct dsm_heap *h = d->heap;
+    if (dsm_sync_has_names(d)) {
+        pthread_mutex_lock(&h->small_lock);
+        uint64_t bytes = dsm_heap_small_size(h->small, offset);
+        pthread_mutex_unlock(&h->small_lock);
+        if (bytes)
+            dsm_sync_forget_range(d, offset, bytes);
+    }
     pthread_mutex_lock(&h->small_lock);
     int error = dsm_heap_small_give(h->small, offset, granule_out);
     pthread_mutex_unlock(&h->small_lock);
@@ -329,7 +339,7 @@ static void serve_question(struct dsm_driver *d, const struct question *q)
         return;
     case ASK_FREE_SMALL:
         /* The service thread cannot wait for the manager: an empty granule stays here. */
-        answer(d, q, free_small(h, m->object, NULL), 0, 0);
+        answer(d, q, free_small(d, m->object, NULL), 0, 0);
         return;
     case ASK_SIZE_LARGE:
         if (h->space && m->object % DSM_GRANULE_BYTES == 0)
@@ -458,7 +468,7 @@ int dsm_heap_free(struct dsm_driver *d, void *addr)
     struct dsm_message m = {.count = ASK_FREE_SMALL, .object = offset};
     int error;
     if (owner == d->config.self) {
-        error = free_small(d->heap, offset, &granule);
+        error = free_small(d, offset, &granule);
         if (!error && granule != UINT64_MAX) {
             m = (struct dsm_message){.count = ASK_GIVE, .object = granule * DSM_GRANULE_BYTES};
             return ask(d, MANAGER, &m);

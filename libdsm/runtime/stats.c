@@ -30,12 +30,56 @@
     XX(frames_peak_bytes)                                                                          \
     XX(lock_acquires)                                                                              \
     XX(lock_retakes)                                                                               \
-    XX(barriers)
+    XX(lock_timeouts)                                                                              \
+    XX(barriers)                                                                                   \
+    XX(rwlock_acquires)                                                                            \
+    XX(condition_calls)                                                                            \
+    XX(semaphore_calls)                                                                            \
+    XX(flag_calls)                                                                                 \
+    XX(ticket_calls)                                                                               \
+    XX(thread_barriers)                                                                            \
+    XX(word_calls)
 
 #define HISTOGRAM_MAP(XX)                                                                          \
     XX(fault_latency)                                                                              \
     XX(lock_wait)                                                                                  \
-    XX(barrier_wait)
+    XX(barrier_wait)                                                                               \
+    XX(rwlock_wait)                                                                                \
+    XX(condition_wait)                                                                             \
+    XX(semaphore_wait)                                                                             \
+    XX(flag_wait)                                                                                  \
+    XX(ticket_wait)                                                                                \
+    XX(thread_barrier_wait)                                                                        \
+    XX(word_wait)
+
+static void add_histogram(struct dsm_histogram *to, const struct dsm_histogram *from)
+{
+    for (unsigned i = 0; i < DSM_HIST_BUCKETS; i++)
+        to->bucket[i] += from->bucket[i];
+    to->count += from->count;
+    to->total_ns += from->total_ns;
+    if (from->max_ns > to->max_ns)
+        to->max_ns = from->max_ns;
+}
+
+static void gather_sync(const struct dsm_driver_stats *s, struct dsm_stats *out)
+{
+    out->rwlock_acquires = s->sync_calls[DSM_SYNC_RWLOCK];
+    out->condition_calls = s->sync_calls[DSM_SYNC_CONDITION];
+    out->semaphore_calls = s->sync_calls[DSM_SYNC_SEMAPHORE];
+    out->flag_calls = s->sync_calls[DSM_SYNC_FLAG];
+    out->ticket_calls = s->sync_calls[DSM_SYNC_TICKETS];
+    out->thread_barriers = s->sync_calls[DSM_SYNC_BARRIER];
+    out->word_calls = s->sync_calls[DSM_SYNC_WORD32] + s->sync_calls[DSM_SYNC_WORD64];
+    out->rwlock_wait = s->sync_wait[DSM_SYNC_RWLOCK];
+    out->condition_wait = s->sync_wait[DSM_SYNC_CONDITION];
+    out->semaphore_wait = s->sync_wait[DSM_SYNC_SEMAPHORE];
+    out->flag_wait = s->sync_wait[DSM_SYNC_FLAG];
+    out->ticket_wait = s->sync_wait[DSM_SYNC_TICKETS];
+    out->thread_barrier_wait = s->sync_wait[DSM_SYNC_BARRIER];
+    out->word_wait = s->sync_wait[DSM_SYNC_WORD32];
+    add_histogram(&out->word_wait, &s->sync_wait[DSM_SYNC_WORD64]);
+}
 
 void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
 {
@@ -66,11 +110,13 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .frames_peak_bytes = c.frames_peak_pages * DSM_PAGE_BYTES,
         .lock_acquires = s.lock_acquires + retakes,
         .lock_retakes = retakes,
+        .lock_timeouts = s.lock_timeouts,
         .barriers = s.barriers,
         .fault_latency = s.fault_latency,
         .lock_wait = s.lock_wait,
         .barrier_wait = s.barrier_wait,
     };
+    gather_sync(&s, out);
     for (unsigned i = 0; i < DSM_MSG_N_TYPES; i++)
         out->messages_sent += c.messages[i];
 }

@@ -14,6 +14,7 @@
 
 struct dsm_waiter;
 struct dsm_lock_record;
+struct dsm_rw_hold;
 
 #define DSM_THREAD_LOCK_CACHE                                                                      \
     8 /* a direct-mapped cache in front of the lock table, not a limit                             \
@@ -23,7 +24,10 @@ struct dsm_thread {
     struct dsm_core_thread core;
     struct dsm_waiter *top; /* innermost wait of this thread; under the driver's lock */
     uint32_t tid;           /* kernel thread id; 0: not known yet */
-    bool is_counted;        /* in the driver's count of threads that use the region */
+    uint32_t n_locks;       /* held by it */
+    bool has_exit_key;      /* its end will be noticed by locks and objects */
+    struct dsm_rw_hold *rw_holds;
+    bool is_counted; /* in the driver's count of threads that use the region */
     struct {
         uint64_t id;
         struct dsm_lock_record *record;

@@ -25,9 +25,10 @@ enum {
     AT_TAIL = 60,
 };
 
-#define KNOWN_FLAGS (DSM_MSG_F_ASYNC | DSM_MSG_F_HAS_COPY | DSM_MSG_F_NO_BYTES | DSM_MSG_F_ZERO)
-#define PAGES_BITS  10
-#define PAGES_MASK  ((1u << PAGES_BITS) - 1)
+#define PAGE_FLAGS (DSM_MSG_F_ASYNC | DSM_MSG_F_HAS_COPY | DSM_MSG_F_NO_BYTES | DSM_MSG_F_ZERO)
+#define LOCK_FLAGS (DSM_MSG_F_ASYNC | DSM_MSG_F_TRY | DSM_MSG_F_WANTED | DSM_MSG_F_ABANDONED)
+#define PAGES_BITS 10
+#define PAGES_MASK ((1u << PAGES_BITS) - 1)
 /* Keeps page * 4096 and page + count within 64 bits. */
 #define MAX_PAGE (UINT64_MAX >> (DSM_PAGE_SHIFT + 1))
 
@@ -39,6 +40,7 @@ struct rule {
     bool has_count;  /* count is at least 1 */
     bool may_carry;  /* payload may follow */
     bool has_room;   /* the last word is room */
+    bool is_sync;    /* flags are LOCK_FLAGS, else PAGE_FLAGS */
     bool has_key;    /* ... or key */
 };
 
@@ -63,11 +65,15 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_REFUSE] = {.is_known = true, .has_pages = true},
     [DSM_MSG_OFFER] = {.is_known = true, .has_pages = true, .has_count = true},
     [DSM_MSG_OFFER_REPLY] = {.is_known = true, .has_pages = true, .has_room = true},
-    [DSM_MSG_LOCK_ACQUIRE] = {.is_known = true},
-    [DSM_MSG_LOCK_FORWARD] = {.is_known = true},
-    [DSM_MSG_LOCK_GRANT] = {.is_known = true},
+    [DSM_MSG_LOCK_ACQUIRE] = {.is_known = true, .is_sync = true},
+    [DSM_MSG_LOCK_FORWARD] = {.is_known = true, .is_sync = true},
+    [DSM_MSG_LOCK_GRANT] = {.is_known = true, .is_sync = true},
     [DSM_MSG_LOCK_REFUSE] = {.is_known = true},
     [DSM_MSG_LOCK_HERE] = {.is_known = true},
+    [DSM_MSG_LOCK_BUSY] = {.is_known = true},
+    [DSM_MSG_SYNC_ASK] = {.is_known = true, .is_sync = true},
+    [DSM_MSG_SYNC_CANCEL] = {.is_known = true},
+    [DSM_MSG_SYNC_ANSWER] = {.is_known = true},
     [DSM_MSG_COLLECTIVE] = {.is_known = true, .may_carry = true},
     [DSM_MSG_DROP_BEGIN] = {.is_known = true, .has_pages = true, .has_count = true},
     [DSM_MSG_DROP_CLEAR] = {.is_known = true, .has_pages = true, .has_count = true},
@@ -136,7 +142,7 @@ static const char *check(const struct dsm_message *m, uint8_t version, uint32_t 
     if (m->type >= DSM_MSG_N_TYPES || !rules[m->type].is_known)
         return "unknown message type";
     const struct rule *rule = &rules[m->type];
-    if (m->flags & ~KNOWN_FLAGS)
+    if (m->flags & ~(rule->is_sync ? LOCK_FLAGS : PAGE_FLAGS))
         return "unknown flag";
     if (m->access > DSM_ACCESS_OWN || (rule->has_access && m->access == DSM_ACCESS_NONE))
         return "access out of range";

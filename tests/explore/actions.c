@@ -122,6 +122,28 @@ static bool lend(struct lab *lab, uint32_t rank, const struct dsm_action *action
                             (unsigned long long)action->message.txn);
     }
     l->token = TOKEN_LENT;
+    l->is_expected = action->message.flags & DSM_MSG_F_WANTED;
+    l->is_used = l->is_tried = false;
+    return true;
+}
+
+static bool report_busy(struct lab *lab, uint32_t rank, const struct dsm_action *action)
+{
+    uint32_t k = (uint32_t)(action->id / LAB_LOCK_STRIDE);
+    struct world_lock *l = &lab->world.ranks[rank].locks[k];
+
+    if (l->token != TOKEN_ASKED || !l->is_tried) {
+        return lab_violated(lab, "rank %u hears that lock %u is busy, which it does not try", rank,
+                            k);
+    }
+    l->is_tried = false;
+    for (uint32_t t = 0; t < lab->config.n_threads; t++) {
+        const struct world_thread *thread = &lab->world.ranks[rank].threads[t];
+        if (thread->state == THREAD_LOCKING && thread->op.a == k &&
+            thread->op.kind == OP_LOCK_TRY) {
+            driver_skip_locked(lab, rank, t);
+        }
+    }
     return true;
 }
 
@@ -149,6 +171,7 @@ static bool recall(struct lab *lab, uint32_t rank, const struct dsm_action *acti
         return lab_violated(lab, "rank %u is to give back lock %u, which it was not lent", rank, k);
     }
     l->is_recalled = true;
+    l->is_expected = false;
     return true;
 }
 
@@ -251,6 +274,12 @@ static bool take(struct lab *lab, uint32_t rank, const struct dsm_action *action
         return lend(lab, rank, action);
     case DSM_ACTION_LOCK_RECALL:
         return recall(lab, rank, action);
+    case DSM_ACTION_LOCK_BUSY:
+        return report_busy(lab, rank, action);
+    case DSM_ACTION_SYNC_DONE:
+        return driver_sync_done(lab, rank, action);
+    case DSM_ACTION_SYNC_QUEUED:
+        return driver_sync_queued(lab, rank, action);
     case DSM_ACTION_COLLECTIVE_SEND:
         return send_collective(lab, rank, action);
     case DSM_ACTION_COLLECTIVE_COMBINE:
@@ -287,10 +316,23 @@ static bool take(struct lab *lab, uint32_t rank, const struct dsm_action *action
 
 bool actions_take(struct lab *lab, uint32_t rank)
 {
+    uint32_t held = WORLD_MAX_LOCKS;
+
     for (uint32_t i = 0; i < lab->actions.n; i++) {
-        if (!take(lab, rank, &lab->actions.items[i])) {
+        const struct dsm_action *action = &lab->actions.items[i];
+        if (!take(lab, rank, action)) {
             return false;
         }
+        uint64_t k = action->id / LAB_LOCK_STRIDE;
+        if (action->type == DSM_ACTION_LOCK_RECALL && action->message.flags & DSM_MSG_F_TRY &&
+            lab->world.ranks[rank].locks[k].holder != 0) {
+            held = (uint32_t)k;
+        }
     }
-    return true;
+    if (held == WORLD_MAX_LOCKS) {
+        return true;
+    }
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_HELD};
+    event.lock.id = held * LAB_LOCK_STRIDE;
+    return lab_core_step(lab, rank, &event) && actions_take(lab, rank);
 }

@@ -101,7 +101,8 @@ static void put_message(const struct lab *lab, struct digest_part *part,
         /* The number of the hand-over: always the next one, or it would be a violation. */
         put_plain(part, m->txn == lab->world.fence[m->object / LAB_LOCK_STRIDE]);
     } else if (m->type == DSM_MSG_LOCK_ACQUIRE || m->type == DSM_MSG_LOCK_FORWARD ||
-               m->type == DSM_MSG_LOCK_REFUSE || m->type == DSM_MSG_LOCK_HERE) {
+               m->type == DSM_MSG_LOCK_REFUSE || m->type == DSM_MSG_LOCK_HERE ||
+               m->type == DSM_MSG_LOCK_BUSY) {
         put_turns(part, m, to);
     } else {
         put_plain(part, m->txn);
@@ -114,7 +115,10 @@ static void put_thread(struct digest_part *part, const struct world_thread *thre
 {
     put_plain(part, thread->state | (uint64_t)thread->pc << 8 | (uint64_t)thread->unit << 16 |
                         (uint64_t)thread->access << 24 | (uint64_t)thread->has_op << 32 |
-                        (uint64_t)thread->kind_of_wait << 40);
+                        (uint64_t)thread->kind_of_wait << 40 | (uint64_t)thread->is_queued << 48 |
+                        (uint64_t)thread->is_relocking << 49 |
+                        (uint64_t)thread->has_given_up << 50 | (uint64_t)thread->n_met << 56);
+    put_plain(part, thread->held | (uint64_t)thread->held_as << 8);
     if (thread->has_op) {
         put_plain(part,
                   thread->op.kind | (uint64_t)thread->op.a << 8 | (uint64_t)thread->op.b << 16);
@@ -211,8 +215,10 @@ void digest_rank(const struct lab *lab, uint32_t rank, struct digest_part *part_
         put_thread(part_out, &r->threads[t]);
     }
     for (uint32_t k = 0; k < lab->config.n_locks; k++) {
-        put_plain(part_out, r->locks[k].token | (uint64_t)r->locks[k].is_recalled << 8 |
-                                (uint64_t)r->locks[k].holder << 16);
+        put_plain(part_out,
+                  r->locks[k].token | (uint64_t)r->locks[k].is_recalled << 8 |
+                      (uint64_t)r->locks[k].holder << 16 | (uint64_t)r->locks[k].is_expected << 24 |
+                      (uint64_t)r->locks[k].is_used << 25 | (uint64_t)r->locks[k].is_tried << 26);
     }
     put_plain(part_out, r->n_entered | (uint64_t)r->payload << 32);
     put_plain(part_out, r->n_payloads);
@@ -349,6 +355,13 @@ struct digest digest_world(const struct lab *lab, const struct digest_part *part
     }
     put_plain(&rest, lab->world.n_reclaims_left | (uint64_t)lab->world.n_crashes_left << 16 |
                          (uint64_t)lab->world.dead << 32 | (uint64_t)lab->world.has_heard << 48);
+    for (uint32_t k = 0; k < lab->config.n_locks; k++) {
+        const struct world_object *o = &lab->world.objects[k];
+        put_plain(&rest, o->n_readers | (uint64_t)o->n_writers << 8 | (uint64_t)o->n_posted << 16 |
+                             (uint64_t)o->n_taken << 24 | (uint64_t)o->n_arrived << 32 |
+                             (uint64_t)o->tickets << 40 | (uint64_t)o->is_set << 56 |
+                             (uint64_t)o->is_signalled << 57);
+    }
     put_messages(lab, &rest);
     for (uint32_t rank = 0; rank < lab->config.n_ranks; rank++) {
         renaming.requests[rank].n = 0;

@@ -117,7 +117,21 @@ bool driver_can_lock(const struct lab *lab, uint32_t rank, uint32_t lock)
 {
     const struct world_lock *l = &lab->world.ranks[rank].locks[lock];
 
-    return l->token == TOKEN_NONE || (l->token == TOKEN_LENT && l->holder == 0);
+    return l->token == TOKEN_NONE ||
+           (l->token == TOKEN_LENT && l->holder == 0 && !(l->is_expected && l->is_used));
+}
+
+static bool ask_for_lock(struct lab *lab, uint32_t rank, struct program_op op)
+{
+    struct world_lock *l = &lab->world.ranks[rank].locks[op.a];
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_ACQUIRE};
+
+    l->token = TOKEN_ASKED;
+    l->is_tried = op.kind == OP_LOCK_TRY;
+    event.lock.id = op.a * LAB_LOCK_STRIDE;
+    event.lock.is_async = op.kind == OP_LOCK_TRY || op.kind == OP_LOCK_TIMED;
+    event.lock.is_try = op.kind == OP_LOCK_TRY;
+    return step_and_act(lab, rank, &event);
 }
 
 static bool lock(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
@@ -125,20 +139,26 @@ static bool lock(struct lab *lab, uint32_t rank, uint32_t index, struct program_
     struct world_thread *thread = thread_of(lab, rank, index);
     struct world_lock *l = &lab->world.ranks[rank].locks[op.a];
 
-    if (l->token == TOKEN_LENT && l->holder == 0) {
+    if (driver_can_lock(lab, rank, op.a) && l->token == TOKEN_LENT) {
+        l->is_used = true;
         /* Also when it has been recalled: a thread may be quicker than the giving back. */
         l->holder = (uint8_t)(index + 1);
+        if (!check_lock(lab, rank, op.a)) {
+            return false;
+        }
+        if (op.kind == OP_SLEEP) {
+            thread->is_relocking = false;
+            return driver_sync(lab, rank, index, op);
+        }
         finish_op(thread);
-        return check_lock(lab, rank, op.a);
-    }
-    thread->state = THREAD_LOCKING;
-    if (l->token != TOKEN_NONE) {
         return true;
     }
-    l->token = TOKEN_ASKED;
-    struct dsm_event event = {.type = DSM_EVENT_LOCK_ACQUIRE};
-    event.lock.id = op.a * LAB_LOCK_STRIDE;
-    return step_and_act(lab, rank, &event);
+    if (op.kind == OP_LOCK_TRY && l->token != TOKEN_NONE) {
+        driver_skip_locked(lab, rank, index);
+        return true;
+    }
+    thread->state = THREAD_LOCKING;
+    return l->token != TOKEN_NONE || ask_for_lock(lab, rank, op);
 }
 
 static bool unlock(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
@@ -159,10 +179,23 @@ bool driver_return(struct lab *lab, uint32_t rank, uint32_t lock_index)
     struct world_lock *l = &lab->world.ranks[rank].locks[lock_index];
     struct dsm_event event = {.type = DSM_EVENT_LOCK_RETURNED};
 
+    const struct world_thread *next = NULL;
+
+    for (uint32_t t = 0; t < lab->config.n_threads; t++) {
+        const struct world_thread *thread = thread_of(lab, rank, t);
+        if (thread->state == THREAD_LOCKING && thread->op.a == lock_index) {
+            next = thread;
+        }
+    }
     l->token = TOKEN_NONE;
-    l->is_recalled = false;
+    l->is_recalled = l->is_expected = l->is_used = false;
     event.lock.id = lock_index * LAB_LOCK_STRIDE;
-    return step_and_act(lab, rank, &event);
+    event.lock.wants_again = next != NULL;
+    if (!step_and_act(lab, rank, &event)) {
+        return false;
+    }
+    /* Where the next rank is gone the token has come straight back. */
+    return next == NULL || l->token != TOKEN_NONE || ask_for_lock(lab, rank, next->op);
 }
 
 static bool enter_collective(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
@@ -202,6 +235,23 @@ bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct progra
     thread->op = op;
     thread->has_op = true;
     switch ((enum program_op_kind)op.kind) {
+    case OP_READ_LOCK:
+    case OP_WRITE_LOCK:
+    case OP_RW_UNLOCK:
+    case OP_POST:
+    case OP_TAKE:
+    case OP_TAKE_TIMED:
+    case OP_SET_FLAG:
+    case OP_AWAIT:
+    case OP_MEET:
+    case OP_TICKETS:
+    case OP_SIGNAL:
+    case OP_BROADCAST:
+    case OP_DESTROY:
+        return driver_sync(lab, rank, index, op);
+    case OP_SLEEP:
+        return thread->is_relocking ? lock(lab, rank, index, op)
+                                    : driver_sync(lab, rank, index, op);
     case OP_LOAD:
     case OP_STORE:
     case OP_LOAD_TWO:
@@ -213,6 +263,8 @@ bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct progra
     case OP_PREFETCH_WRITE_ALL:
         return prefetch(lab, rank, index, op);
     case OP_LOCK:
+    case OP_LOCK_TRY:
+    case OP_LOCK_TIMED:
         return lock(lab, rank, index, op);
     case OP_UNLOCK:
         return unlock(lab, rank, index, op);
@@ -236,7 +288,7 @@ bool driver_has_waiter(const struct lab *lab, uint32_t rank)
     for (uint32_t t = 0; t < lab->config.n_threads; t++) {
         uint8_t state = lab->world.ranks[rank].threads[t].state;
         if (state == THREAD_WAITING || state == THREAD_LOCKING || state == THREAD_COLLECTIVE ||
-            state == THREAD_DROPPING) {
+            state == THREAD_DROPPING || state == THREAD_SYNC) {
             return true;
         }
     }
@@ -514,6 +566,9 @@ void driver_crash(struct lab *lab, uint32_t rank)
     struct world_rank *r = &world->ranks[rank];
     uint32_t n_entered = r->n_entered;
 
+    for (uint32_t t = 0; t < lab->config.n_threads; t++) {
+        sync_end_hold(lab, &r->threads[t]);
+    }
     memset(r, 0, sizeof *r);
     r->timer_ns = UINT64_MAX;
     r->n_entered = n_entered;
@@ -548,6 +603,9 @@ bool driver_view(struct lab *lab, uint32_t rank)
             memset(unit->version, 0xff, sizeof unit->version);
         }
         remove_message(world, i);
+    }
+    for (uint32_t k = 0; k < lab->config.n_locks; k++) {
+        world->ranks[rank].locks[k].is_expected = false;
     }
     world->has_heard |= 1u << rank;
     return step_and_act(lab, rank, &event);

@@ -24,6 +24,18 @@ bool driver_view(struct lab *lab, uint32_t rank);
 bool driver_timer(struct lab *lab, uint32_t rank);
 bool driver_return(struct lab *lab, uint32_t rank, uint32_t lock);
 
+/* The thread has waited long enough; sync.c. */
+bool driver_can_give_up(const struct lab *lab, uint32_t rank, uint32_t index);
+bool driver_give_up(struct lab *lab, uint32_t rank, uint32_t index);
+/* Operations on synchronisation objects, and the core's answers to them; sync.c. */
+bool driver_sync(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op);
+bool driver_sync_done(struct lab *lab, uint32_t rank, const struct dsm_action *action);
+bool driver_sync_queued(struct lab *lab, uint32_t rank, const struct dsm_action *action);
+/* The thread gives back what it holds of a reader-writer lock, or dies with it. */
+void sync_end_hold(struct lab *lab, struct world_thread *thread);
+/* The thread goes on behind the unlock that belongs to its operation. */
+void driver_skip_locked(struct lab *lab, uint32_t rank, uint32_t index);
+
 /* Can a thread that waits for the lock do something now: take it, or ask for it? */
 bool driver_can_lock(const struct lab *lab, uint32_t rank, uint32_t lock);
 /* The reply lane is read only by threads that wait. */

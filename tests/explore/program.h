@@ -8,6 +8,13 @@
  *   Q0  prefetch for writing        M N the same of all units   L0 U0  take, give back lock 0
  *   B   barrier of all ranks        A   all-reduce     C   broadcast from rank 0
  *   D0  drop unit 0 on all ranks (rank 0 only, when nobody uses the unit)
+ *   m0  try lock 0, i0 wait for it and maybe give up: without it, all up to U0 is left out
+ *   r0 w0 u0  take object 0 as a reader-writer lock for reading, for writing, give it back
+ *   V0 S0  post, take a semaphore        s0  take, and maybe give up
+ *   F0 E0  set a flag, wait for it       b0  barrier of all threads that have programs
+ *   G0  tickets 0 and 1 between all threads, until there are none left
+ *   c0  under lock 0: wait for condition 0 until k0 (signal) or K0 (broadcast) has been
+ *   Z0  destroy object 0
  *   *   any of R and W on any unit  ?   any of R, W, X, Y
  *
  * A wildcard is a choice made when the thread gets there, so that one run covers all programs of
@@ -38,6 +45,22 @@ enum program_op_kind {
     OP_ALLREDUCE,
     OP_BCAST,
     OP_DROP,
+    OP_LOCK_TRY,
+    OP_LOCK_TIMED,
+    OP_READ_LOCK,
+    OP_WRITE_LOCK,
+    OP_RW_UNLOCK,
+    OP_POST,
+    OP_TAKE,
+    OP_TAKE_TIMED,
+    OP_SET_FLAG,
+    OP_AWAIT,
+    OP_MEET,
+    OP_TICKETS,
+    OP_SLEEP,
+    OP_SIGNAL,
+    OP_BROADCAST,
+    OP_DESTROY,
     OP_ANY_SINGLE,
     OP_ANY,
 };

@@ -94,6 +94,19 @@ void show_event(struct lab *lab, uint32_t rank, const struct dsm_event *event)
     case DSM_EVENT_LOCK_RETURNED:
         fprintf(out, "LOCK_RETURNED %" PRIu64 "\n", event->lock.id);
         return;
+    case DSM_EVENT_LOCK_HELD:
+        fprintf(out, "LOCK_HELD %" PRIu64 "\n", event->lock.id);
+        return;
+    case DSM_EVENT_SYNC:
+        fprintf(out, "SYNC %u kind %u operation %u on %" PRIu64 "\n", event->sync.request,
+                (unsigned)event->sync.kind, (unsigned)event->sync.op, event->sync.id);
+        return;
+    case DSM_EVENT_SYNC_CANCEL:
+        fprintf(out, "SYNC_CANCEL %u\n", event->sync.request);
+        return;
+    case DSM_EVENT_SYNC_FORGET:
+        fprintf(out, "SYNC_FORGET %" PRIu64 "\n", event->forget.first);
+        return;
     case DSM_EVENT_COLLECTIVE:
         fprintf(out, "COLLECTIVE kind %d\n", (int)event->collective.kind);
         return;
@@ -153,7 +166,15 @@ static void show_action(FILE *out, const struct dsm_action *action)
     case DSM_ACTION_LOCK_LEND:
     case DSM_ACTION_LOCK_RECALL:
     case DSM_ACTION_LOCK_LOST:
+    case DSM_ACTION_LOCK_BUSY:
         fprintf(out, " lock %" PRIu64, action->id);
+        break;
+    case DSM_ACTION_SYNC_DONE:
+        fprintf(out, " %" PRIu64 ": error %d value %" PRIu64, action->id, action->error,
+                action->message.txn);
+        break;
+    case DSM_ACTION_SYNC_QUEUED:
+        fprintf(out, " %" PRIu64, action->id);
         break;
     case DSM_ACTION_COLLECTIVE_COMBINE:
     case DSM_ACTION_COLLECTIVE_TAKE:
@@ -223,6 +244,9 @@ void show_step(struct lab *lab, uint32_t number, const struct step *step)
     case STEP_RETURN:
         fprintf(out, "lock %u is given back\n", step->index);
         return;
+    case STEP_GIVE_UP:
+        fprintf(out, "thread %u gives up waiting\n", step->index);
+        return;
     case STEP_CRASH:
         fprintf(out, "dies\n");
         return;
@@ -237,8 +261,8 @@ void show_step(struct lab *lab, uint32_t number, const struct step *step)
 
 static void show_rank(struct lab *lab, uint32_t rank)
 {
-    static const char *const states[] = {"ready",   "trapped",       "waiting", "woken",
-                                         "locking", "in collective", "dropping"};
+    static const char *const states[] = {"ready",   "trapped",       "waiting",  "woken",
+                                         "locking", "in collective", "dropping", "synchronising"};
     const struct world_rank *r = &lab->world.ranks[rank];
     FILE *out = lab->trace;
 

@@ -51,8 +51,12 @@ static void add_thread_steps(const struct lab *lab, uint8_t rank, uint8_t index,
         step.kind = STEP_RESUME;
         add_step(steps, n, step);
         return;
+    case THREAD_SYNC:
     case THREAD_LOCKING:
-        if (driver_can_lock(lab, rank, thread->op.a)) {
+        if (driver_can_give_up(lab, rank, index)) {
+            add_step(steps, n, (struct step){.kind = STEP_GIVE_UP, .rank = rank, .index = index});
+        }
+        if (thread->state == THREAD_LOCKING && driver_can_lock(lab, rank, thread->op.a)) {
             step.kind = STEP_THREAD;
             step.op = thread->op;
             add_step(steps, n, step);
@@ -179,6 +183,8 @@ static bool take(struct lab *lab, const struct step *step)
         return driver_timer(lab, step->rank);
     case STEP_RETURN:
         return driver_return(lab, step->rank, step->index);
+    case STEP_GIVE_UP:
+        return driver_give_up(lab, step->rank, step->index);
     case STEP_RECLAIM:
         lab->world.n_reclaims_left--;
         lab->world.ranks[step->rank].units[step->index].access = DSM_ACCESS_NONE;

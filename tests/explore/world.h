@@ -18,6 +18,7 @@
  *   tick      a rank's clock passes the next moment that its core cares about
  *   timer     the core hears that the moment it asked for has come
  *   return    a driver gives a lock back that was recalled
+ *   give-up   a thread that waits for a time gives up
  *   reclaim   the kernel drops a mapping by itself
  *   crash     a rank dies: what it has sent may still arrive
  *   view      a rank learns of that; nothing of the dead rank arrives there any more
@@ -71,6 +72,7 @@ enum thread_state {
     THREAD_LOCKING,    /* waits for a lock */
     THREAD_COLLECTIVE, /* in a collective */
     THREAD_DROPPING,
+    THREAD_SYNC, /* waits for the answer about a synchronisation object */
 };
 
 struct world_thread {
@@ -80,7 +82,12 @@ struct world_thread {
     uint8_t access;
     struct program_op op; /* chosen for a wildcard and not yet done */
     bool has_op;
-    uint8_t kind_of_wait; /* enum program_op_kind of the collective */
+    uint8_t kind_of_wait;  /* enum program_op_kind of the collective */
+    bool is_queued;        /* SLEEP: in the queue, and the lock has been given back */
+    bool is_relocking;     /* SLEEP: woken, and wants its lock again */
+    bool has_given_up;     /* told the core so */
+    uint8_t held, held_as; /* a reader-writer lock, and the operation that took it; 0: none */
+    uint8_t n_met;         /* barriers of threads behind it */
     struct dsm_core_thread core;
 };
 
@@ -108,8 +115,11 @@ enum token_state { TOKEN_NONE, TOKEN_ASKED, TOKEN_LENT };
 struct world_lock {
     uint8_t token; /* enum token_state */
     bool is_recalled;
-    uint8_t holder;  /* thread + 1; 0: none */
-    uint8_t n_asked; /* LOCK_ACQUIREs not yet answered */
+    bool is_expected; /* a recall is sure to come: one thread may have it until then */
+    bool is_used;     /* taken since it was lent */
+    bool is_tried;    /* asked for by one who tries */
+    uint8_t holder;   /* thread + 1; 0: none */
+    uint8_t n_asked;  /* LOCK_ACQUIREs not yet answered */
 };
 
 struct world_payload {
@@ -137,11 +147,21 @@ struct world_message {
     struct dsm_message message;
 };
 
+/* What has been done with an object, as far as threads know. */
+struct world_object {
+    uint8_t n_readers, n_writers;
+    uint8_t n_posted, n_taken;
+    uint8_t n_arrived;
+    uint8_t tickets; /* given, as bits, round by round */
+    bool is_set, is_signalled;
+};
+
 /* The part outside the cores. Messages last: only the used part is copied. */
 struct world {
     uint16_t version[WORLD_MAX_UNITS]; /* newest content; 0: never written */
     bool is_dropping[WORLD_MAX_UNITS]; /* its content means nothing until that is over */
     uint64_t fence[WORLD_MAX_LOCKS];   /* hand-overs of the lock so far */
+    struct world_object objects[WORLD_MAX_LOCKS];
     uint32_t n_reclaims_left;
     uint32_t n_crashes_left;
     uint32_t dead;      /* the rank that died + 1; 0: none */
@@ -163,6 +183,7 @@ enum step_kind {
     STEP_TICK,
     STEP_TIMER,
     STEP_RETURN,
+    STEP_GIVE_UP,
     STEP_RECLAIM,
     STEP_CRASH,
     STEP_VIEW,

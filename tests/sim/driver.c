@@ -327,13 +327,21 @@ static void act(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a
                 a->at_ns;
         return;
     case DSM_ACTION_LOCK_LEND:
-        sim_lock_lent(w, rank, a->id, a->message.txn);
+        sim_lock_lent(w, rank, a->id, &a->message);
         return;
     case DSM_ACTION_LOCK_RECALL:
         sim_lock_recalled(w, rank, a->id);
         return;
     case DSM_ACTION_LOCK_LOST:
         sim_lock_lost(w, rank, a->id);
+        return;
+    case DSM_ACTION_LOCK_BUSY:
+        sim_fail(w, "rank %u hears that a lock is busy, and nobody tries it", rank);
+        return;
+    case DSM_ACTION_SYNC_DONE:
+        sim_sync_done(w, rank, a);
+        return;
+    case DSM_ACTION_SYNC_QUEUED:
         return;
     case DSM_ACTION_COLLECTIVE_SEND:
         send_collective(w, rank, a);

@@ -242,6 +242,28 @@ START_TEST(lock_messages_that_cannot_be)
 }
 END_TEST
 
+START_TEST(questions_and_answers_about_objects_that_cannot_be)
+{
+    uint32_t take = DSM_SYNC_OP_TAKE, semaphore = DSM_SYNC_SEMAPHORE << 8;
+
+    /* Without a question; an operation that the kind has not, that is none, a kind that is none. */
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ANSWER, 8), m.request = 1);
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, 8),
+            m.acks = take | DSM_SYNC_BARRIER << 8);
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, 8),
+            m.acks = DSM_SYNC_N_OPS | semaphore);
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, 8),
+            m.acks = take | DSM_SYNC_N_KINDS << 8);
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, 8),
+            m.acks = DSM_SYNC_OP_DESTROY | semaphore);
+    /* A name outside the region; no answer wanted to what has one. */
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, UINT64_MAX), m.acks = take | semaphore);
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_SYNC_ASK, 8),
+            (m.acks = take | semaphore, m.flags = DSM_MSG_F_ASYNC));
+    REFUSES(0, sim_message_init(w, &m, 1, DSM_MSG_LOCK_BUSY, 6), (void)0);
+}
+END_TEST
+
 START_TEST(collective_messages_that_cannot_be)
 {
     REFUSES(0, sim_message_init(w, &m, 2, DSM_MSG_COLLECTIVE, 0), (m.txn = 1, m.count = 4));
@@ -453,6 +475,7 @@ int main(void)
     tcase_add_test(tc, acknowledgements_and_refusals_that_cannot_be);
     tcase_add_test(tc, offers_that_cannot_be);
     tcase_add_test(tc, lock_messages_that_cannot_be);
+    tcase_add_test(tc, questions_and_answers_about_objects_that_cannot_be);
     tcase_add_test(tc, collective_messages_that_cannot_be);
     tcase_add_test(tc, drop_messages_that_cannot_be);
     tcase_add_test(tc, what_comes_from_another_epoch_or_job_or_too_late_is_thrown_away);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* threads.c - the simulated threads: instructions that trap, locks, collectives. */
+#include <dsm/dsm.h>
 #include <stdlib.h>
 
 #include "tests/sim/world_impl.h"
@@ -157,6 +158,7 @@ static void pass_on_locally(struct sim_world *w, struct sim_lock *l)
     l->queue = t->next_in_queue;
     t->next_in_queue = NULL;
     l->holder = t;
+    l->is_used = true;
     for (other = w->locks; other; other = other->next)
         if (other != l && other->id == l->id && (other->holder || other->is_lent))
             sim_fail(w, "lock %lu is at ranks %u and %u at once", (unsigned long)l->id, l->rank,
@@ -166,18 +168,30 @@ static void pass_on_locally(struct sim_world *w, struct sim_lock *l)
 
 static void give_back(struct sim_world *w, struct sim_lock *l)
 {
-    l->is_lent = l->is_recalled = false;
-    step_lock(w, l, DSM_EVENT_LOCK_RETURNED);
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_RETURNED,
+                              .lock = {.id = l->id, .wants_again = l->queue != NULL}};
+
+    l->is_lent = l->is_recalled = l->is_expected = false;
+    sim_step(w, l->rank, &event);
     if (l->queue)
         ask_for_lock(w, l);
 }
 
-void sim_lock_lent(struct sim_world *w, dsm_rank_t rank, uint64_t id, uint64_t fence)
+static bool may_take(const struct sim_lock *l)
+{
+    return l->is_lent && !l->holder && !l->is_recalled && !(l->is_expected && l->is_used);
+}
+
+void sim_lock_lent(struct sim_world *w, dsm_rank_t rank, uint64_t id,
+                   const struct dsm_message *grant)
 {
     struct sim_lock *l = lock_of(w, rank, id);
+    uint64_t fence = grant->txn;
 
     l->is_asked = false;
     l->is_lent = true;
+    l->is_expected = grant->flags & DSM_MSG_F_WANTED;
+    l->is_used = false;
     if (id < w->n_fences) {
         if (fence <= w->fences[id])
             sim_fail(w, "lock %lu: fencing number %lu after %lu", (unsigned long)id,
@@ -193,6 +207,7 @@ void sim_lock_recalled(struct sim_world *w, dsm_rank_t rank, uint64_t id)
     struct sim_lock *l = lock_of(w, rank, id);
 
     l->is_recalled = true;
+    l->is_expected = false;
     if (!l->holder)
         give_back(w, l);
 }
@@ -221,7 +236,7 @@ static void take_lock(struct sim_thread *t)
     while (*at)
         at = &(*at)->next_in_queue;
     *at = t;
-    if (l->is_lent && !l->holder && !l->is_recalled)
+    if (may_take(l))
         pass_on_locally(w, l);
     else
         ask_for_lock(w, l);
@@ -238,7 +253,7 @@ static void release_lock(struct sim_thread *t)
     l->holder = NULL;
     if (l->is_recalled)
         give_back(w, l);
-    else if (l->queue)
+    else if (l->queue && may_take(l))
         pass_on_locally(w, l);
     end_op(t);
 }
@@ -300,6 +315,72 @@ void sim_collective_done(struct sim_world *w, dsm_rank_t rank, const struct dsm_
     end_op(t);
 }
 
+/* ---- synchronisation objects */
+
+static void ask_object(struct sim_thread *t)
+{
+    struct sim_world *w = t->world;
+    struct dsm_event event = {.type = DSM_EVENT_SYNC,
+                              .sync = {.id = t->op.id,
+                                       .kind = t->op.sync_kind,
+                                       .op = t->op.sync_op,
+                                       .a = t->op.a,
+                                       .b = t->op.b}};
+    bool is_release = t->op.sync_op == DSM_SYNC_OP_READ_UNLOCK ||
+                      t->op.sync_op == DSM_SYNC_OP_WRITE_UNLOCK ||
+                      t->op.sync_op == DSM_SYNC_OP_ABANDON;
+
+    if (!t->request)
+        t->request = ++w->n_requests;
+    event.sync.request = is_release ? 0 : t->request;
+    t->error = 0;
+    t->state = is_release ? SIM_THREAD_RUNS : SIM_THREAD_WAITS_SYNC;
+    if (t->op.patience_ns)
+        plan(t, SIM_EV_GIVE_UP, t->op.patience_ns)->unit = t->n_done;
+    sim_step(w, t->rank, &event);
+    if (is_release)
+        end_op(t);
+}
+
+void sim_give_up(struct sim_world *w, struct sim_thread *t, uint64_t op)
+{
+    struct dsm_event event = {.type = DSM_EVENT_SYNC_CANCEL, .sync.request = t->request};
+
+    if (t->state == SIM_THREAD_WAITS_SYNC && t->n_done == op)
+        sim_step(w, t->rank, &event);
+}
+
+void sim_sync_done(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a)
+{
+    struct sim_thread *t = w->threads;
+
+    while (t && (t->request != a->id || t->rank != rank))
+        t = t->next;
+    if (!t || t->state != SIM_THREAD_WAITS_SYNC) {
+        sim_fail(w, "rank %u has an answer, %lu, that nobody waits for", rank,
+                 (unsigned long)a->id);
+        return;
+    }
+    t->error = a->error;
+    t->value = a->message.txn;
+    if (a->error == DSM_E_PEER || a->error == DSM_E_GONE) {
+        t->state = SIM_THREAD_ENDED;
+        t->has_failed = true;
+        return;
+    }
+    end_op(t);
+}
+
+int sim_thread_error(const struct sim_thread *t)
+{
+    return t->error;
+}
+
+uint64_t sim_thread_value(const struct sim_thread *t)
+{
+    return t->value;
+}
+
 /* ---- what a thread does next */
 
 static void do_op(struct sim_thread *t)
@@ -323,6 +404,9 @@ static void do_op(struct sim_thread *t)
         return;
     case SIM_OP_COLLECTIVE:
         enter_collective(t);
+        return;
+    case SIM_OP_SYNC:
+        ask_object(t);
         return;
     case SIM_OP_PREFETCH:
         sim_prefetch(t->world, t->rank, t->op.pages[0], t->op.n_pages,
@@ -396,7 +480,7 @@ struct sim_thread *sim_write(struct sim_world *w, dsm_rank_t rank, dsm_page_t pa
 bool sim_is_waiting(const struct sim_thread *t)
 {
     return t->state == SIM_THREAD_WAITS || t->state == SIM_THREAD_WAITS_LOCK ||
-           t->state == SIM_THREAD_WAITS_COLLECTIVE;
+           t->state == SIM_THREAD_WAITS_COLLECTIVE || t->state == SIM_THREAD_WAITS_SYNC;
 }
 
 bool sim_has_failed(const struct sim_thread *t)

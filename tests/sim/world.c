@@ -359,6 +359,9 @@ static void happen(struct sim_world *w, struct sim_event *ev)
     case SIM_EV_RESUMED:
         sim_resumed(w, ev->thread);
         return;
+    case SIM_EV_GIVE_UP:
+        sim_give_up(w, ev->thread, ev->unit);
+        return;
     case SIM_EV_VIEW:
         learn_loss(w, ev);
         return;
@@ -368,7 +371,7 @@ static void happen(struct sim_world *w, struct sim_event *ev)
 static void check_nobody_waits(struct sim_world *w)
 {
     static const char *const names[] = {
-        "runs", "waits for a unit", "was woken", "waits for a lock", "waits in a collective",
+        "runs", "waits for a unit", "was woken", "waits for a lock", "waits in a collective", "waits for an object",
         "ended"};
     struct sim_thread *t;
 

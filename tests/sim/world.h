@@ -24,6 +24,7 @@ enum sim_op_kind {
     SIM_OP_LOCK,
     SIM_OP_UNLOCK,
     SIM_OP_COLLECTIVE, /* of all ranks: collective, root */
+    SIM_OP_SYNC,       /* an object: id, sync_kind, sync_op, a, b; patience_ns */
     SIM_OP_PREFETCH,   /* pages[0], n_pages; writes[0] */
     SIM_OP_END,
 };
@@ -34,7 +35,11 @@ struct sim_op {
     dsm_page_t pages[SIM_OP_PAGES];
     bool writes[SIM_OP_PAGES];
     uint64_t ip;
-    uint64_t id; /* lock */
+    uint64_t id; /* lock, or object */
+    enum dsm_sync_kind sync_kind;
+    enum dsm_sync_op sync_op;
+    uint64_t a, b;
+    uint64_t patience_ns; /* 0: waits to the end */
     enum dsm_collective_kind collective;
     uint32_t root;
 };
@@ -76,6 +81,9 @@ struct sim_thread *sim_thread_add(struct sim_world *w, dsm_rank_t rank, sim_prog
                                   void *user);
 void *sim_thread_user(const struct sim_thread *t);
 dsm_rank_t sim_thread_rank(const struct sim_thread *t);
+/* Of its last SIM_OP_SYNC. A thread goes on after every error but PEER and GONE. */
+int sim_thread_error(const struct sim_thread *t);
+uint64_t sim_thread_value(const struct sim_thread *t);
 uint64_t sim_thread_ops_done(const struct sim_thread *t);
 
 /* Runs until nothing is left to happen, something is wrong, or the virtual time is over. False when

@@ -21,6 +21,7 @@ enum sim_event_kind {
     SIM_EV_FAULT,
     SIM_EV_RESUMED,
     SIM_EV_VIEW,
+    SIM_EV_GIVE_UP,
 };
 
 /* Something that will happen; for DELIVER also a message in flight. */
@@ -53,6 +54,7 @@ enum sim_thread_state {
     SIM_THREAD_WOKEN,
     SIM_THREAD_WAITS_LOCK,
     SIM_THREAD_WAITS_COLLECTIVE,
+    SIM_THREAD_WAITS_SYNC,
     SIM_THREAD_ENDED,
 };
 
@@ -69,6 +71,9 @@ struct sim_thread {
     dsm_page_t fault_page, waits_unit;
     uint8_t fault_access;
     uint64_t n_done;
+    uint32_t request; /* its number at its core; 0: none yet */
+    int error;        /* of its last SIM_OP_SYNC */
+    uint64_t value;
     uint64_t op_began_ns;
     const struct sim_op *script; /* of sim_play; own_op for sim_read and sim_write */
     uint32_t n_script;
@@ -80,6 +85,7 @@ struct sim_lock {
     uint64_t id;
     dsm_rank_t rank;
     bool is_lent, is_recalled, is_asked;
+    bool is_expected, is_used; /* a recall will come; a thread had it since it was lent */
     struct sim_thread *holder, *queue;
     struct sim_lock *next;
 };
@@ -109,6 +115,7 @@ struct sim_world {
     struct sim_channel **channels;
     uint64_t *last_write; /* by page: version */
     uint64_t n_versions;
+    uint32_t n_requests;
     struct sim_thread *threads;
     struct sim_lock *locks;
     uint64_t *fences; /* by lock id: last number lent */
@@ -148,9 +155,12 @@ void sim_attempt(struct sim_world *w, struct sim_thread *t);
 void sim_fault(struct sim_world *w, struct sim_thread *t);
 void sim_resumed(struct sim_world *w, struct sim_thread *t);
 void sim_wake(struct sim_world *w, dsm_rank_t rank, dsm_page_t unit, bool has_failed);
-void sim_lock_lent(struct sim_world *w, dsm_rank_t rank, uint64_t id, uint64_t fence);
+void sim_lock_lent(struct sim_world *w, dsm_rank_t rank, uint64_t id,
+                    const struct dsm_message *grant);
 void sim_lock_recalled(struct sim_world *w, dsm_rank_t rank, uint64_t id);
 void sim_lock_lost(struct sim_world *w, dsm_rank_t rank, uint64_t id);
+void sim_sync_done(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a);
+void sim_give_up(struct sim_world *w, struct sim_thread *t, uint64_t op);
 void sim_collective_done(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a);
 
 #endif

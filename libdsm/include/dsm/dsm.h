@@ -60,7 +60,10 @@ extern "C" {
     XX(SYSTEM, 14, "a system call failed")                                                         \
     XX(LIMIT, 15, "a limit was reached")                                                           \
     XX(NOTHELD, 16, "lock not held by this rank")                                                  \
-    XX(DEADLOCK, 17, "would wait for itself")
+    XX(DEADLOCK, 17, "would wait for itself")                                                      \
+    XX(GONE, 18, "the object was destroyed or its memory freed")                                   \
+    XX(KIND, 19, "another kind of object has this address")                                        \
+    XX(ABANDONED, 20, "the thread that held it has ended; it is held now")
 
 enum {
 #define XX(name, number, text) DSM_E_##name = -(number),
@@ -198,14 +201,111 @@ DSM_API int dsm_where(const void *addr, struct dsm_where *where_out);
 /* ---- synchronisation ----------------------------------------------------------------------- */
 
 /*
- * Mutual exclusion between all threads of all ranks. Any address inside the region names a lock;
- * the memory there is not touched. Queued, first come first served between ranks; kept at the rank
- * that held it last, where taking it again costs no message. Not recursive.
- * dsm_lock: RANGE, STATE, PEER, DEADLOCK (this thread holds it).
- * dsm_unlock: RANGE, STATE, NOTHELD.
+ * Locks and objects are named by any address inside the region; the memory there is not touched.
+ * A lock and one object of another kind may have the same name. Objects begin as 0 (free, cleared,
+ * not signalled) at their first use, are kept by the home of their address, and end with
+ * dsm_sync_destroy or when the memory is freed. Nobody polls: who waits sleeps, in a queue, and those
+ * who compete are served in the order in which they came.
+ *
+ * timeout_ns: how long to wait at most; 0: not at all; DSM_FOREVER. TIMEOUT when it was not enough.
+ *
+ * Errors of all calls on objects: STATE, RANGE (not an address of the region), INVAL (a timeout below
+ * DSM_FOREVER, a count that is not allowed), KIND (another kind of object has the name), NOMEM, PEER
+ * (the manager is gone, or a rank was lost while this thread waited; see each kind), GONE (destroyed,
+ * or its memory freed, while this thread waited). Calls that wait also: TIMEOUT.
+ */
+#define DSM_FOREVER ((int64_t)-1)
+
+/*
+ * Mutual exclusion between all threads of all ranks. Queued, first come first served between ranks;
+ * kept at the rank that held it last, where taking it again costs no message. Not recursive.
+ * dsm_lock, dsm_lock_timed: RANGE, STATE, NOMEM, PEER, DEADLOCK (this thread holds it), GONE (its
+ *   memory was freed meanwhile), TIMEOUT, ABANDONED: the thread that held it before has ended
+ *   without giving it back; the caller HOLDS it now, and what it guards may be half changed.
+ * dsm_unlock: RANGE, STATE, NOTHELD (this thread does not hold it).
  */
 DSM_API int dsm_lock(const void *addr);
+DSM_API int dsm_lock_timed(const void *addr, int64_t timeout_ns);
 DSM_API int dsm_unlock(const void *addr);
+static inline int dsm_trylock(const void *addr)
+{
+    return dsm_lock_timed(addr, 0);
+}
+
+/*
+ * Many readers or one writer. Readers and writers are served in one queue, so neither starves; a
+ * thread holds it once. Errors besides: DEADLOCK (this thread holds it), ABANDONED (as dsm_lock; the
+ * caller holds it), NOTHELD; PEER from then on when a rank is lost that held it for writing.
+ */
+DSM_API int dsm_rwlock_read(const void *addr, int64_t timeout_ns);
+DSM_API int dsm_rwlock_write(const void *addr, int64_t timeout_ns);
+DSM_API int dsm_rwlock_unlock(const void *addr);
+
+/*
+ * Condition variables, with any dsm_lock lock that the caller holds: gives it back, sleeps until it
+ * is signalled, and returns holding it again, with every result but two: NOTHELD (it was not held)
+ * and PEER or NOMEM where the lock itself could not be had again (dsm_unlock then says NOTHELD). Who
+ * is signalled is put into the lock's queue and woken when it is its turn. ABANDONED: as dsm_lock.
+ * dsm_cond_signal wakes the one that has slept longest; the caller need not hold the lock.
+ */
+DSM_API int dsm_cond_wait(const void *cond, const void *lock, int64_t timeout_ns);
+DSM_API int dsm_cond_signal(const void *cond);
+DSM_API int dsm_cond_broadcast(const void *cond);
+
+/* Semaphores, up to INT64_MAX; set gives the value, e.g. the first. post: LIMIT when it would be
+ * exceeded. dsm_sem_value: value_out may be NULL. */
+DSM_API int dsm_sem_set(const void *sem, uint64_t value);
+DSM_API int dsm_sem_post(const void *sem, uint64_t n);
+DSM_API int dsm_sem_wait(const void *sem, int64_t timeout_ns);
+DSM_API int dsm_sem_value(const void *sem, uint64_t *value_out);
+
+/*
+ * Flags that count, up to INT64_MAX (a flag that is set counts 1).
+ * set, clear, add: change the count. await: waits until it is at least at_least, and leaves it.
+ * take: waits until it is at least n, then subtracts n. put: waits until it is 0, then sets it.
+ * add: LIMIT.
+ */
+DSM_API int dsm_flag_set(const void *flag, uint64_t count);
+DSM_API int dsm_flag_clear(const void *flag);
+DSM_API int dsm_flag_add(const void *flag, uint64_t n);
+DSM_API int dsm_flag_await(const void *flag, uint64_t at_least, int64_t timeout_ns);
+DSM_API int dsm_flag_take(const void *flag, uint64_t n, int64_t timeout_ns);
+DSM_API int dsm_flag_put(const void *flag, uint64_t count, int64_t timeout_ns);
+DSM_API int dsm_flag_count(const void *flag, uint64_t *count_out);
+
+/*
+ * Self-scheduling: each call gives the next index of 0..n_tickets-1, to one of n_threads threads that
+ * share the work. When all are given, a call waits until every thread has come for one in vain; then
+ * all get -1, and the indices begin again at 0. Errors besides: MISMATCH (others wait with other
+ * numbers), PEER from then on when a rank was lost.
+ */
+DSM_API int dsm_ticket_next(const void *tickets, uint64_t n_tickets, uint64_t n_threads,
+                            int64_t timeout_ns, int64_t *index_out);
+
+/*
+ * Waits until n_threads threads, of any ranks, have come: several of a rank may. One that gives up
+ * (TIMEOUT) does not count. Errors besides: MISMATCH (others wait with another number), PEER from
+ * then on when a rank was lost. To use a barrier or tickets after a loss, destroy them first.
+ */
+DSM_API int dsm_barrier_threads(const void *barrier, uint64_t n_threads, int64_t timeout_ns);
+
+/*
+ * Atomic words by handle: each is one message to its manager and back, and no page moves. They are
+ * not the memory at that address. *before_out: the value before; may be NULL.
+ */
+DSM_API int dsm_word_fetch_add_u32(const void *word, uint32_t v, uint32_t *before_out);
+DSM_API int dsm_word_fetch_add_u64(const void *word, uint64_t v, uint64_t *before_out);
+DSM_API int dsm_word_exchange_u32(const void *word, uint32_t v, uint32_t *before_out);
+DSM_API int dsm_word_exchange_u64(const void *word, uint64_t v, uint64_t *before_out);
+/* Becomes desired where it is expected. */
+DSM_API int dsm_word_compare_swap_u32(const void *word, uint32_t expected, uint32_t desired,
+                                      uint32_t *before_out);
+DSM_API int dsm_word_compare_swap_u64(const void *word, uint64_t expected, uint64_t desired,
+                                      uint64_t *before_out);
+
+/* Ends the object, of whatever kind: those who wait get GONE, its next use begins anew. No error
+ * when there is none. Locks of dsm_lock are not objects. */
+DSM_API int dsm_sync_destroy(const void *addr);
 
 /*
  * Every rank calls it (one thread each) and returns when all have. Errors: STATE, BUSY (another
@@ -302,10 +402,25 @@ struct dsm_stats {
     uint64_t frames_bytes;     /* bytes of frames held now */
     uint64_t frames_peak_bytes;
     uint64_t lock_acquires, lock_retakes; /* retakes: of these, found cached here */
+    uint64_t lock_timeouts;    /* not among them */
+    uint64_t rwlock_acquires;  /* calls on synchronisation objects, by kind, with their waits below */
+    uint64_t condition_calls;
+    uint64_t semaphore_calls;
+    uint64_t flag_calls;
+    uint64_t ticket_calls;
+    uint64_t thread_barriers;
+    uint64_t word_calls;
     uint64_t barriers;
     struct dsm_histogram fault_latency;
     struct dsm_histogram lock_wait;
     struct dsm_histogram barrier_wait;
+    struct dsm_histogram rwlock_wait;
+    struct dsm_histogram condition_wait;
+    struct dsm_histogram semaphore_wait;
+    struct dsm_histogram flag_wait;
+    struct dsm_histogram ticket_wait;
+    struct dsm_histogram thread_barrier_wait;
+    struct dsm_histogram word_wait;
 };
 
 /* Counters of this rank since dsm_init. Errors: INVAL, STATE. */
