@@ -17,6 +17,11 @@ enum {
     OPT_HOSTFILE,
     OPT_TRAP,
     OPT_TRANSPORT,
+    OPT_RDMA_DEVICE,
+    OPT_RDMA_PORT,
+    OPT_RDMA_GID_INDEX,
+    OPT_RDMA_MTU,
+    OPT_RDMA_PIN_MAX,
     OPT_REGION_SIZE,
     OPT_BASE,
     OPT_MEM_MAX,
@@ -42,6 +47,11 @@ static const struct option long_options[] = {
     {"hostfile", required_argument, NULL, OPT_HOSTFILE},
     {"trap", required_argument, NULL, OPT_TRAP},
     {"transport", required_argument, NULL, OPT_TRANSPORT},
+    {"rdma-device", required_argument, NULL, OPT_RDMA_DEVICE},
+    {"rdma-port", required_argument, NULL, OPT_RDMA_PORT},
+    {"rdma-gid-index", required_argument, NULL, OPT_RDMA_GID_INDEX},
+    {"rdma-mtu", required_argument, NULL, OPT_RDMA_MTU},
+    {"rdma-pin-max", required_argument, NULL, OPT_RDMA_PIN_MAX},
     {"region-size", required_argument, NULL, OPT_REGION_SIZE},
     {"base", required_argument, NULL, OPT_BASE},
     {"mem-max", required_argument, NULL, OPT_MEM_MAX},
@@ -72,6 +82,11 @@ static const char help_text[] =
     "      --hostfile FILE   the same, one host a line: NAME [slots=N]\n"
     "      --trap T          auto, sigbus, uffd or segv (DSM_TRAP)\n"
     "      --transport T     auto, tcp or rdma (DSM_TRANSPORT)\n"
+    "      --rdma-device D   the RDMA device to use, as dsm_info lists it (DSM_RDMA_DEVICE)\n"
+    "      --rdma-port N     its port (DSM_RDMA_PORT)\n"
+    "      --rdma-gid-index N  the address of the port (DSM_RDMA_GID_INDEX)\n"
+    "      --rdma-mtu N      256, 512, 1024, 2048 or 4096 bytes (DSM_RDMA_MTU)\n"
+    "      --rdma-pin-max S  memory that each rank may pin for the card (DSM_RDMA_PIN_MAX)\n"
     "      --region-size S   bytes of address space to share, e.g. 64G (DSM_REGION_SIZE)\n"
     "      --base ADDRESS    where the region starts (DSM_BASE)\n"
     "      --mem-max S       memory for shared pages in each rank (DSM_MEM_MAX)\n"
@@ -118,6 +133,18 @@ static int set_size(struct dsm_run_options *o, const char *flag, const char *nam
     return add_env(o, name, value);
 }
 
+static int set_number(struct dsm_run_options *o, const char *flag, const char *name,
+                      const char *value, uint64_t min, uint64_t max)
+{
+    uint64_t number;
+    if (dsm_parse_u64(value, min, max, &number) != 0) {
+        dsm_log(DSM_LOG_ERROR, "--%s %s: allowed is a number from %lu to %lu", flag, value, min,
+                max);
+        return -1;
+    }
+    return add_env(o, name, value);
+}
+
 static int set_choice(struct dsm_run_options *o, const char *flag, const char *name,
                       const char *value, const char *const *choices)
 {
@@ -142,6 +169,16 @@ static int set_seconds(struct dsm_run_options *o, const char *flag, const char *
         return -1;
     }
     return add_env(o, name, value);
+}
+
+static int set_device(struct dsm_run_options *o, const char *value)
+{
+    if (!*value) {
+        dsm_log(DSM_LOG_ERROR,
+                "--rdma-device: allowed is the name of a device; dsm_info lists them");
+        return -1;
+    }
+    return add_env(o, "DSM_RDMA_DEVICE", value);
 }
 
 static int set_env(struct dsm_run_options *o, const char *text)
@@ -209,6 +246,7 @@ static int take(struct dsm_run_options *o, int option, const char *value)
 {
     static const char *const traps[] = {"auto", "sigbus", "uffd", "segv", NULL};
     static const char *const transports[] = {"auto", "tcp", "rdma", NULL};
+    static const char *const mtus[] = {"256", "512", "1024", "2048", "4096", NULL};
     static const char *const reports[] = {"text", "json", NULL};
     switch (option) {
     case 'n':
@@ -223,6 +261,16 @@ static int take(struct dsm_run_options *o, int option, const char *value)
         return set_choice(o, "trap", "DSM_TRAP", value, traps);
     case OPT_TRANSPORT:
         return set_choice(o, "transport", "DSM_TRANSPORT", value, transports);
+    case OPT_RDMA_DEVICE:
+        return set_device(o, value);
+    case OPT_RDMA_PORT:
+        return set_number(o, "rdma-port", "DSM_RDMA_PORT", value, 1, 255);
+    case OPT_RDMA_GID_INDEX:
+        return set_number(o, "rdma-gid-index", "DSM_RDMA_GID_INDEX", value, 0, 65535);
+    case OPT_RDMA_MTU:
+        return set_choice(o, "rdma-mtu", "DSM_RDMA_MTU", value, mtus);
+    case OPT_RDMA_PIN_MAX:
+        return set_size(o, "rdma-pin-max", "DSM_RDMA_PIN_MAX", value, 0, UINT64_MAX);
     case OPT_REGION_SIZE:
         return set_size(o, "region-size", "DSM_REGION_SIZE", value, DSM_CONTROL_MIN_REGION,
                         DSM_CONTROL_MAX_REGION);

@@ -6,11 +6,11 @@
 #include <assert.h>
 #include <string.h>
 
-static void open_one(struct dsm_transport *t, const struct dsm_net_config *config,
-                     const struct dsm_net_handler *handler)
+static int open_one(struct dsm_transport *t, const struct dsm_net_config *config,
+                    const struct dsm_net_handler *handler)
 {
     if (t->ops->probe(t->reason, sizeof t->reason) != 0)
-        return;
+        return 0;
     t->reason[0] = '\0';
     int error = t->ops->open(config, handler, &t->net);
     if (!error)
@@ -18,13 +18,14 @@ static void open_one(struct dsm_transport *t, const struct dsm_net_config *confi
     if (!error) {
         if (t->ops->same_network)
             dsm_net_network_of(t->address, t->network, sizeof t->network);
-        return;
+        return 0;
     }
     if (t->net)
         t->ops->close(t->net);
     t->net = NULL;
     t->address[0] = '\0';
     dsm_format(t->reason, sizeof t->reason, "it cannot be opened: %s", dsm_error_text(error));
+    return error == DSM_E_INVAL ? error : 0;
 }
 
 int dsm_transports_open(struct dsm_transports *transports, const char *name,
@@ -43,7 +44,10 @@ int dsm_transports_open(struct dsm_transports *transports, const char *name,
     for (size_t i = 0; i < n; i++) {
         struct dsm_transport *t = &transports->items[i];
         t->ops = ops[i];
-        open_one(t, config, handler);
+        if ((error = open_one(t, config, handler))) {
+            dsm_transports_close(transports);
+            return error;
+        }
         transports->offers[i] =
             (struct dsm_membership_offer){t->ops->name, t->address, t->network, t->reason};
     }

@@ -24,7 +24,8 @@ struct dsm_transports {
 
 /*
  * Opens all that name allows ("auto", NULL, or one); one that cannot be had is no error here but a
- * reason in its offer. Error: INVAL for an unknown name, logged.
+ * reason in its offer. Errors: INVAL for an unknown name, and when a transport was told something
+ * wrong (a device that is none); logged, and nothing is open.
  */
 int dsm_transports_open(struct dsm_transports *transports, const char *name,
                         const struct dsm_net_config *config, const struct dsm_net_handler *handler);

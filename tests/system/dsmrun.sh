@@ -23,6 +23,11 @@ expect 1 'unknown option -q' "$dsmrun" -q true
 expect 1 'option -n needs a value' "$dsmrun" -n
 expect 1 'no program given' "$dsmrun" -n 2
 expect 1 '--trap soft: allowed are auto, sigbus, uffd, segv' "$dsmrun" --trap soft true
+expect 1 '--rdma-port 0: allowed is a number from 1 to 255' "$dsmrun" --rdma-port 0 true
+expect 1 '--rdma-gid-index x: allowed is a number from 0 to 65535' "$dsmrun" --rdma-gid-index x true
+expect 1 '--rdma-mtu 1500: allowed are 256, 512, 1024, 2048, 4096' "$dsmrun" --rdma-mtu 1500 true
+expect 1 '--rdma-pin-max much: allowed is a size from 0' "$dsmrun" --rdma-pin-max much true
+expect 1 '--rdma-device: allowed is the name of a device' "$dsmrun" --rdma-device '' true
 expect 1 '--transport pigeon: allowed are auto, tcp, rdma' "$dsmrun" --transport pigeon true
 expect 1 '--region-size 12X: allowed' "$dsmrun" --region-size 12X true
 expect 1 '--region-size 32T: allowed is a size from 1048576 to 17592186044416' "$dsmrun" --region-size 32T true
