@@ -11,16 +11,21 @@ build_root=${DSM_BUILD_DIR:-$top/_build}
 fuzz_seconds=10
 # Lanes of `test`, in their order.
 all_lanes="gcc clang asan tsan fuzz distcheck"
+# Run when named.
+more_lanes="roce"
 
 usage() {
     cat <<END
 usage: deploy/quickstart.sh run [--ranks N,...] [--no-setup]
+       deploy/quickstart.sh roce [--ranks N,...] [--no-setup]
        deploy/quickstart.sh test [--only LANE,...] [--no-setup]
   run         sets up, builds, and runs PageRank over this machine's Debian packages and a blocked
               LU on ranks of this machine over TCP; ends with a table
+  roce        the same jobs over Soft-RoCE: on this machine's RDMA device where it has one, else in a
+              virtual machine (smaller inputs)
   test        sets up, builds, and passes the whole test suite; ends with the totals
   --ranks     how many ranks, once each (1,2,4)
-  --only      just these lanes of the suite; of: $all_lanes
+  --only      just these lanes of the suite; of: $all_lanes $more_lanes
   --no-setup  do not look for missing packages
 Builds below \$DSM_BUILD_DIR, now $build_root
 END
@@ -46,7 +51,7 @@ lanes=$all_lanes
 rank_counts="1 2 4"
 while [ $# -gt 0 ]; do
     case $1 in
-    run | test)
+    run | roce | test)
         [ -z "$command" ] || bad_usage "two commands, '$command' and '$1'; give one"
         command=$1
         ;;
@@ -66,11 +71,11 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
-[ -n "$command" ] || bad_usage "no command; allowed are run and test (try --help)"
+[ -n "$command" ] || bad_usage "no command; allowed are run, roce and test (try --help)"
 for lane in $lanes; do
-    case " $all_lanes " in
+    case " $all_lanes $more_lanes " in
     *" $lane "*) ;;
-    *) bad_usage "unknown lane '$lane'; allowed are: $all_lanes" ;;
+    *) bad_usage "unknown lane '$lane'; allowed are: $all_lanes $more_lanes" ;;
     esac
 done
 
@@ -234,6 +239,20 @@ lane_distcheck() {
     account distcheck $((SECONDS - start)) 1 0 0 "make distcheck"
 }
 
+# In virtual machines with Debian's kernels and Soft-RoCE: what the gcc lane built. A machine that
+# does not start is a failure, not a skip.
+lane_roce() {
+    local start=$SECONDS passed failed
+    build gcc CC=gcc --enable-werror && build_tests gcc || return 1
+    export DSM_VM_DIR=$build_root/vm
+    "$top/tests/vm/vm.sh" fetch || return 1
+    (cd "$build_root/gcc" && "$top/tests/vm/roce.sh") 2>&1 | tee "$build_root/roce.log" || true
+    unset DSM_VM_DIR
+    read -r passed failed <<<"$(sed -n 's/^roce: \([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p' "$build_root/roce.log")"
+    [ -n "$failed" ] || return 1
+    account roce $((SECONDS - start)) "$passed" "$failed" 0 "over Soft-RoCE, kernels 6.12 and 6.1"
+}
+
 command_test() {
     local lane start
     prepare test
@@ -258,6 +277,7 @@ field() {
 
 table=()
 all_verified=yes
+transport=tcp
 
 # measure PROGRAM ARGUMENT...: sequentially, then on each number of ranks; adds rows to the table.
 measure() {
@@ -270,7 +290,7 @@ measure() {
             "$dir/examples/$program" --sequential "$@" >"$out" || true
         else
             say "$program on $n ranks"
-            "$dir/dsmrun/dsmrun" -n "$n" --transport tcp "$dir/examples/$program" "$@" >"$out" ||
+            "$dir/dsmrun/dsmrun" -n "$n" --transport "$transport" "$dir/examples/$program" "$@" >"$out" ||
                 true
         fi
         grep -v '^result ' "$out" || true
@@ -294,18 +314,50 @@ measure() {
     done
 }
 
-command_run() {
-    prepare run
-    say "building in $build_root/run"
-    build run || die "the build failed"
-    measure pagerank
-    measure lu -n 2048 -b 64
+print_table() {
     say "time in seconds; speed-up over the sequential program; faults and MB over all ranks"
     {
         echo "program|input|ranks|time|speed-up|faults|MB moved|verified"
         printf '%s\n' "${table[@]}"
     } | awk -F'|' '{ printf "%-9s %-22s %10s %9s %9s %9s %9s  %s\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
     [ "$all_verified" = yes ] || die "not every result was verified"
+}
+
+command_run() {
+    prepare run
+    say "building in $build_root/run"
+    build run || die "the build failed"
+    measure pagerank
+    measure lu -n 2048 -b 64
+    print_table
+}
+
+# Where there is a device that works: the machine's own, or in the guest.
+measure_roce() {
+    transport=rdma
+    "$build_root/run/dsm_info/dsm_info" | sed -n '/^RDMA devices/,/^$/p'
+    measure pagerank -e "$1"
+    measure lu -n "$2" -b 32
+    print_table
+}
+
+command_roce() {
+    if [ "${QUICKSTART_GUEST:-}" = yes ]; then
+        measure_roce 3 256
+        return
+    fi
+    prepare run
+    say "building in $build_root/run"
+    build run || die "the build failed"
+    if "$build_root/run/dsm_info/dsm_info" | grep -Eq '^  rdma +yes'; then
+        measure_roce 10 2048
+        return
+    fi
+    say "no RDMA device here: a virtual machine with Soft-RoCE"
+    [ "$setup" = no ] || "$top/deploy/setup.sh" vm || exit 1
+    DSM_VM_DIR=$build_root/vm "$top/tests/vm/vm.sh" run --timeout 1200 "QUICKSTART_GUEST=yes $(
+        printf '%q ' env "DSM_BUILD_DIR=$build_root" "$top/deploy/quickstart.sh" roce --no-setup \
+            --ranks "${rank_counts// /,}")"
 }
 
 "command_$command"

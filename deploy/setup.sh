@@ -7,9 +7,10 @@ set -eu
 
 usage() {
     cat <<'END'
-usage: deploy/setup.sh [run|test] [--list] [--help]
+usage: deploy/setup.sh [run|vm|test] [--list] [--help]
   run     what building and running needs
-  test    the same, and what the whole test suite needs (default)
+  vm      the same, and virtual machines with Debian's kernels and Soft-RoCE
+  test    all of that, and what the whole test suite needs (default)
   --list  print the packages and install nothing
 END
 }
@@ -17,30 +18,31 @@ END
 # What configure asks for, and what a bare machine lacks to run configure at all.
 run_packages="autoconf automake libtool pkg-config gcc libc6-dev make
     protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev libdw-dev check libibverbs-dev librdmacm-dev procps"
-# clang: second compiler and fuzzers. python3, jq: tests that read reports. openssh, iproute2: ranks
+# clang: second compiler and fuzzers. python3, jq: tests that read reports. openssh: ranks
 # on several hosts, made of network namespaces. man-db: the pages are formatted and read. lz4: apt's
-# lists as some machines keep them. chromium: the page of dsm-report is read in a browser. The last
-# line: virtual machines for other kernels (tests/vm).
-test_packages="clang libclang-rt-dev python3 jq openssh-server openssh-client iproute2 man-db
-    gdb lz4 xz-utils chromium
-    qemu-system-x86 busybox-static cpio kmod zstd ibverbs-providers"
+# lists as some machines keep them. chromium: the page of dsm-report is read in a browser.
+test_packages="clang libclang-rt-dev python3 jq openssh-server openssh-client man-db
+    gdb lz4 chromium"
+# Virtual machines for other kernels (tests/vm).
+vm_packages="qemu-system-x86 busybox-static cpio kmod zstd xz-utils iproute2 ibverbs-providers"
 
 what=test
 list=no
 for arg in "$@"; do
     case $arg in
-    run | test) what=$arg ;;
+    run | vm | test) what=$arg ;;
     --list) list=yes ;;
     -h | --help) usage; exit 0 ;;
     *)
-        echo "setup.sh: unknown argument '$arg'; allowed are run, test, --list and --help" >&2
+        echo "setup.sh: unknown argument '$arg'; allowed are run, vm, test, --list and --help" >&2
         exit 2
         ;;
     esac
 done
 
 packages=$run_packages
-[ "$what" = run ] || packages="$packages $test_packages"
+[ "$what" = run ] || packages="$packages $vm_packages"
+[ "$what" != test ] || packages="$packages $test_packages"
 if [ "$list" = yes ]; then
     printf '%s\n' $packages
     exit 0
