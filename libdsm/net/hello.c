@@ -33,6 +33,9 @@ static void to_proto(const struct dsm_hello *hello, Dsm__Hello *out)
     out->page_bytes = hello->page_bytes;
     out->attempt = hello->attempt;
     out->build = (char *)(uintptr_t)hello->build;
+    out->memory_addr = hello->memory_addr;
+    out->memory_bytes = hello->memory_bytes;
+    out->credits = hello->credits;
 }
 
 static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
@@ -50,6 +53,9 @@ static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
         .epoch = in->epoch,
         .page_bytes = in->page_bytes,
         .attempt = in->attempt,
+        .memory_addr = in->memory_addr,
+        .memory_bytes = in->memory_bytes,
+        .credits = in->credits,
     };
     memcpy(out->token, in->token.data, sizeof out->token);
     dsm_format(out->build, sizeof out->build, "%s", in->build);

@@ -29,6 +29,10 @@ struct dsm_hello {
     uint32_t page_bytes;
     uint64_t attempt;
     char build[DSM_HELLO_BUILD_BYTES];
+    /* rdma alone: */
+    uint64_t memory_addr;
+    uint64_t memory_bytes;
+    uint32_t credits;
 };
 
 enum dsm_hello_status { DSM_HELLO_ACCEPTED, DSM_HELLO_REFUSED, DSM_HELLO_YIELD };

@@ -77,6 +77,17 @@ struct dsm_net_handler {
     uint64_t (*service_spin_ns)(void *user);
 };
 
+/* For rdma; zeros: what suits. */
+struct dsm_net_rdma_config {
+    const char *device; /* as ibv_devices lists them; NULL: the first with an address */
+    uint32_t port;      /* 0: any */
+    bool has_gid_index; /* else the first IPv4 one for RoCE v2 */
+    uint32_t gid_index;
+    uint32_t mtu;           /* bytes; 0: the port's */
+    bool has_pin_max;       /* else what the limits and the memory allow */
+    uint64_t pin_max_bytes; /* of the region; 0: none, all bytes are copied */
+};
+
 struct dsm_net_config {
     uint32_t self; /* UINT32_MAX: not known before set_peers */
     uint32_t n_ranks;
@@ -86,6 +97,20 @@ struct dsm_net_config {
     const char *build;        /* version text: must be equal on both ends */
     uv_loop_t *loop;          /* the service thread's loop */
     double connect_timeout_s; /* 0: 10 */
+    struct dsm_net_rdma_config rdma;
+};
+
+/* What a transport has done since it was opened. */
+struct dsm_net_counters {
+    uint64_t doorbells;     /* posts of sends and writes, however many in one */
+    uint64_t work_requests; /* in them */
+    uint64_t receives;      /* posts of receive buffers */
+    uint64_t completions_request, completions_reply, completions_send;
+    uint64_t wakes_request, wakes_reply, wakes_send; /* events taken by threads that slept */
+    uint64_t landed;       /* frames received whose bytes had been written to their place */
+    uint64_t eager;        /* frames sent whose bytes went through buffers */
+    uint64_t credits;      /* messages sent only to tell credits */
+    uint64_t pinned_bytes; /* of the region, now */
 };
 
 struct dsm_net_ops {
@@ -139,7 +164,9 @@ struct dsm_net_ops {
     int (*poll)(struct dsm_net *net, int64_t timeout_us);
     /* Makes a poll that waits return; if none does, the next. */
     void (*kick)(struct dsm_net *net);
-    /* A descriptor that is readable when poll would find something (for epoll by others). */
+    /* A descriptor that is readable when poll would find something (for epoll by others); to be
+     * asked for before each sleep on it. It may be readable for nothing: a poll that waits mends
+     * that. */
     int (*poll_fd)(struct dsm_net *net);
     /* The peer left the job in good order: its closing connection is not a loss. Any thread, also
      * from on_header of the farewell. */
@@ -147,6 +174,8 @@ struct dsm_net_ops {
     /* Is the peer connected, or do frames to it wait for a connection? A farewell to any other
      * would only make one. Any thread. */
     bool (*is_connected)(struct dsm_net *net, uint32_t rank);
+    /* NULL op: nobody counts. Any thread. */
+    void (*counters)(struct dsm_net *net, struct dsm_net_counters *out);
     /* Waits until what is queued has reached its peers, at most a second; hands back every cookie,
      * closes every connection and the listener; no callback after it returns, and no other thread
      * may be using net. On the loop's thread, or after the loop has ended; the memory goes when the
@@ -155,6 +184,7 @@ struct dsm_net_ops {
 };
 
 extern const struct dsm_net_ops dsm_net_tcp;
+extern const struct dsm_net_ops dsm_net_rdma; /* where the libraries were there */
 
 extern const struct dsm_net_ops dsm_net_rdma;
 

@@ -335,7 +335,14 @@ START_TEST(poll_fd_tells_what_poll_would_find)
     ops->flush(c.at[0]->net);
     ck_assert_int_eq(poll(&fd, 1, GUARD_S * 1000), 1);
     endpoint_poll_until(c.at[1], c.at[1]->next_in[0][LANE_REPLY] == 1);
-    ck_assert_int_eq(poll(&fd, 1, 0), 0);
+    /* What announced the frame may come after it: then one more look makes it silent. */
+    struct timespec deadline = guard_deadline();
+    while (poll(&fd, 1, 0) == 1) {
+        ops->claim(c.at[1]->net);
+        ck_assert_int_eq(ops->poll(c.at[1]->net, 1), 0);
+        ops->release(c.at[1]->net);
+        ck_assert_msg(is_before(&deadline), "readable, and there is nothing");
+    }
     cluster_close(&c);
 }
 END_TEST

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * rdma_memory.c - the protection domain, the lanes' shared receive queues, and registered buffers.
+ * Slabs are shared mappings, so that a forked child copies nothing under the card's hands, and are
+ * left out of the child (MADV_DONTFORK); ibv_fork_init, which costs a system call and a page walk
+ * for every registration, is not needed for them, nor for the region's views, which are the same.
+ */
+#define _GNU_SOURCE
+#include "net/rdma.h"
+#include "base/bytes.h"
+#include "base/errors.h"
+#include "base/log.h"
+#include <dsm/dsm.h>
+#include <errno.h>
+#include <linux/capability.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define SEND_BUFFERS 256u
+/* Receive buffers in all that a rank sets aside while its peers are few; each gets no more than
+ * MOST_CREDITS, and with many peers no fewer than LEAST_CREDITS. */
+#define SHARED_CREDITS 256u
+#define MOST_CREDITS   64u
+#define LEAST_CREDITS  4u
+/* Messages that need no credit: two for each lane that tell credits, the hello and what follows its
+ * answer, and the last one. */
+#define FREE_MESSAGES 7u
+#define MOST_DEPTH    128u
+#define LEAST_DEPTH   16u
+#define INLINE_BYTES  DSM_RDMA_HEAD_BYTES
+/* A default for what is pinned leaves the rest of the memory that is free now to everybody. */
+#define FREE_SHARE 2u
+
+/* ---- limits ---- */
+
+static uint64_t peer_buffers(const struct dsm_net *net, unsigned lane)
+{
+    return net->credits + (lane == DSM_RDMA_REQUEST ? FREE_MESSAGES : 1);
+}
+
+static bool may_lock_all(void)
+{
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[2];
+    if (syscall(SYS_capget, &header, data))
+        return false;
+    return data[CAP_IPC_LOCK / 32].effective & (1u << (CAP_IPC_LOCK % 32));
+}
+
+static uint64_t available_bytes(void)
+{
+    char line[128];
+    unsigned long kib = 0;
+    FILE *f = fopen("/proc/meminfo", "re");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "MemAvailable: %lu kB", &kib) == 1)
+            break;
+    if (f)
+        fclose(f);
+    return (uint64_t)kib << 10;
+}
+
+/*
+ * What the transport pins to run at all: buffers to send from and receive into, of all peers when
+ * they are few. Beyond that the region is pinned, as far as allowed.
+ */
+static int check_limit(struct dsm_net *net, const struct dsm_net_rdma_config *config)
+{
+    uint64_t n_buffers = SEND_BUFFERS, available = available_bytes(), most;
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
+        n_buffers += (net->n_ranks - 1) * peer_buffers(net, lane);
+    uint64_t need = n_buffers * sizeof(struct dsm_rdma_buffer);
+    struct rlimit limit;
+    most = available / FREE_SHARE;
+    if (!may_lock_all() && !getrlimit(RLIMIT_MEMLOCK, &limit)) {
+        if (limit.rlim_cur < limit.rlim_max) {
+            limit.rlim_cur = limit.rlim_max;
+            (void)setrlimit(RLIMIT_MEMLOCK, &limit);
+            (void)getrlimit(RLIMIT_MEMLOCK, &limit);
+        }
+        if (limit.rlim_cur < need) {
+            dsm_log(DSM_LOG_ERROR,
+                    "rdma: %lu KiB of locked memory are needed for messages of %u ranks, "
+                    "RLIMIT_MEMLOCK allows %lu KiB: raise it with ulimit -l, "
+                    "/etc/security/limits.conf (memlock) or LimitMEMLOCK= of the service",
+                    need >> 10, net->n_ranks, (uint64_t)limit.rlim_cur >> 10);
+            return DSM_E_LIMIT;
+        }
+        most = limit.rlim_cur - need < most ? limit.rlim_cur - need : most;
+    }
+    net->region.pin_max_bytes =
+        config->has_pin_max && config->pin_max_bytes < most ? config->pin_max_bytes : most;
+    return 0;
+}
+
+/* Queues are as large as the device allows for so many peers. */
+static int plan(struct dsm_net *net)
+{
+    uint32_t n_peers = net->n_ranks > 1 ? net->n_ranks - 1 : 1;
+    uint32_t credits = SHARED_CREDITS / n_peers;
+    net->credits = credits > MOST_CREDITS    ? MOST_CREDITS
+                   : credits < LEAST_CREDITS ? LEAST_CREDITS
+                                             : credits;
+    uint64_t receives = n_peers * peer_buffers(net, DSM_RDMA_REQUEST);
+    uint64_t depth = (uint64_t)net->attr.max_cqe / (2ull * n_peers);
+    if (depth > (uint64_t)net->attr.max_qp_wr / 2)
+        depth = (uint64_t)net->attr.max_qp_wr / 2;
+    for (net->depth = MOST_DEPTH; net->depth > depth; net->depth /= 2)
+        ; /* a power of two, by which counts that wrap may be divided */
+    if (net->depth < LEAST_DEPTH || receives > (uint64_t)net->attr.max_srq_wr ||
+        receives > (uint64_t)net->attr.max_cqe || 2ull * n_peers > (uint64_t)net->attr.max_qp) {
+        dsm_log(DSM_LOG_ERROR,
+                "rdma: %s cannot serve %u ranks: it has %d queue pairs, %d receives in a shared "
+                "queue and %d completions; needed are %u, %lu and %llu",
+                net->place.device, net->n_ranks, net->attr.max_qp, net->attr.max_srq_wr,
+                net->attr.max_cqe, 2 * n_peers, receives, 2ull * LEAST_DEPTH * n_peers);
+        return DSM_E_LIMIT;
+    }
+    return 0;
+}
+
+/* ---- buffers ---- */
+
+static int add_slab(struct dsm_net *net, uint64_t n, struct dsm_rdma_buffer **list)
+{
+    size_t len_bytes =
+        DSM_ALIGN_UP(sizeof(struct dsm_rdma_slab) + 63, 64ul) + n * sizeof(struct dsm_rdma_buffer);
+    len_bytes = DSM_ALIGN_UP(len_bytes, 4096ul);
+    struct dsm_rdma_slab *slab =
+        mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (slab == MAP_FAILED)
+        return DSM_E_NOMEM;
+    (void)madvise(slab, len_bytes, MADV_DONTFORK);
+    (void)madvise(slab, len_bytes, MADV_DONTDUMP);
+    slab->mr = ibv_reg_mr(net->pd, slab, len_bytes, IBV_ACCESS_LOCAL_WRITE);
+    if (!slab->mr) {
+        dsm_log(DSM_LOG_ERROR, "rdma: %lu KiB for messages cannot be registered: %s (ulimit -l)",
+                (uint64_t)len_bytes >> 10, strerrordesc_np(errno));
+        munmap(slab, len_bytes);
+        return DSM_E_NOMEM;
+    }
+    slab->len_bytes = len_bytes;
+    slab->next = net->slabs;
+    net->slabs = slab;
+    uint8_t *at = (uint8_t *)slab + DSM_ALIGN_UP(sizeof *slab, 64ul);
+    for (uint64_t i = 0; i < n; i++) {
+        struct dsm_rdma_buffer *buffer = (void *)(at + i * sizeof *buffer);
+        buffer->lkey = slab->mr->lkey;
+        buffer->next = *list;
+        *list = buffer;
+    }
+    return 0;
+}
+
+struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net)
+{
+    dsm_mutex_lock(&net->buffers_lock);
+    struct dsm_rdma_buffer *buffer = net->free_buffers;
+    if (buffer)
+        net->free_buffers = buffer->next;
+    else
+        atomic_store(&net->is_short_of_buffers, true);
+    dsm_mutex_unlock(&net->buffers_lock);
+    return buffer;
+}
+
+void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer)
+{
+    dsm_mutex_lock(&net->buffers_lock);
+    buffer->next = net->free_buffers;
+    net->free_buffers = buffer;
+    dsm_mutex_unlock(&net->buffers_lock);
+}
+
+/* Signal-handler safe. A shared receive queue has room for every buffer that there is, so this
+ * cannot fail but by a device that is gone, which ends all links by itself. */
+void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n)
+{
+    struct ibv_recv_wr wr[DSM_RDMA_BATCH], *bad;
+    struct ibv_sge sge[DSM_RDMA_BATCH];
+    for (int i = 0; i < n; i++) {
+        sge[i] = (struct ibv_sge){(uintptr_t)buffers[i]->bytes, DSM_RDMA_MESSAGE_BYTES,
+                                  buffers[i]->lkey};
+        wr[i] = (struct ibv_recv_wr){.wr_id = (uintptr_t)buffers[i],
+                                     .next = i + 1 < n ? &wr[i + 1] : NULL,
+                                     .sg_list = &sge[i],
+                                     .num_sge = 1};
+    }
+    if (n)
+        (void)ibv_post_srq_recv(lane->srq, wr, &bad);
+}
+
+int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers)
+{
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
+        uint64_t need = n_peers * peer_buffers(net, lane);
+        struct dsm_rdma_buffer *list = NULL;
+        if (need <= net->lanes[lane].n_posted)
+            continue;
+        int error = add_slab(net, need - net->lanes[lane].n_posted, &list);
+        if (error)
+            return error;
+        net->lanes[lane].n_posted = (uint32_t)need;
+        while (list) {
+            struct dsm_rdma_buffer *buffer = list;
+            list = list->next;
+            dsm_rdma_receive_again(&net->lanes[lane], &buffer, 1);
+        }
+    }
+    return 0;
+}
+
+/* ---- open and close ---- */
+
+static int open_lane(struct dsm_net *net, unsigned lane)
+{
+    uint64_t n = (net->n_ranks > 1 ? net->n_ranks - 1 : 1) * peer_buffers(net, lane);
+    struct ibv_srq_init_attr attr = {.attr = {.max_wr = (uint32_t)n, .max_sge = 1}};
+    int error = dsm_rdma_cq_open(net, &net->lanes[lane].cq, (uint32_t)n);
+    if (error)
+        return error;
+    net->lanes[lane].srq = ibv_create_srq(net->pd, &attr);
+    if (net->lanes[lane].srq)
+        return 0;
+    dsm_log(DSM_LOG_ERROR, "rdma: %s gives no shared receive queue of %lu: %s", net->place.device,
+            n, strerrordesc_np(errno));
+    return DSM_E_SYSTEM;
+}
+
+int dsm_rdma_memory_open(struct dsm_net *net, const struct dsm_net_rdma_config *config)
+{
+    int error = plan(net);
+    if (!error)
+        error = check_limit(net, config);
+    if (error)
+        return error;
+    net->pd = ibv_alloc_pd(net->verbs);
+    if (!net->pd) {
+        dsm_log(DSM_LOG_ERROR, "rdma: %s gives no protection domain: %s", net->place.device,
+                strerrordesc_np(errno));
+        return DSM_E_SYSTEM;
+    }
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES && !error; lane++)
+        error = open_lane(net, lane);
+    uint32_t n_peers = net->n_ranks > 1 ? net->n_ranks - 1 : 1;
+    if (!error)
+        error = dsm_rdma_cq_open(net, &net->sends, 2 * n_peers * net->depth);
+    if (!error)
+        error = add_slab(net, SEND_BUFFERS, &net->free_buffers);
+    return error;
+}
+
+void dsm_rdma_memory_close(struct dsm_net *net)
+{
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
+        if (net->lanes[lane].srq)
+            (void)ibv_destroy_srq(net->lanes[lane].srq);
+        net->lanes[lane].srq = NULL;
+        dsm_rdma_cq_close(&net->lanes[lane].cq);
+    }
+    dsm_rdma_cq_close(&net->sends);
+    while (net->slabs) {
+        struct dsm_rdma_slab *slab = net->slabs;
+        net->slabs = slab->next;
+        (void)ibv_dereg_mr(slab->mr);
+        munmap(slab, slab->len_bytes);
+    }
+    net->free_buffers = NULL;
+    if (net->pd)
+        (void)ibv_dealloc_pd(net->pd);
+    net->pd = NULL;
+}
