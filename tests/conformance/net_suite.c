@@ -17,7 +17,8 @@ static void must_send(struct endpoint *e, uint32_t to, unsigned lane, enum kind 
                       uint8_t *payload, uint64_t cookie)
 {
     int error = endpoint_send(e, to, lane, kind, len, payload, cookie);
-    ck_assert_msg(error == 0, "rank %u could not send to %u: %d", e->rank, to, error);
+    ck_assert_msg(error == 0, "rank %u could not send to %u: %d %s", e->rank, to, error,
+                  to < e->n_ranks ? e->lost_why[to] : "");
 }
 
 /* The two are connected, both ways, when this returns. */
