@@ -12,7 +12,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define DEFAULT_CONNECT_TIMEOUT_S 10.0
+/* Longer than tcp's: rdma_cm repeats a message that was lost after 4.3 seconds. */
+#define DEFAULT_CONNECT_TIMEOUT_S 30.0
 #define MAX_CONNECT_TIMEOUT_S     86400.0
 #define MAX_RANKS                 65536u
 /* How long close waits for peers that do not read. */

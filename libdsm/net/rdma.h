@@ -349,7 +349,8 @@ struct dsm_net {
     int device_fd;
     atomic_bool is_claimed;
     atomic_bool is_serving;
-    atomic_uint n_awaited; /* completions of sends that somebody must see */
+    atomic_bool is_owed_a_look; /* whoever has the claim, or gives it back */
+    atomic_uint n_awaited;      /* completions of sends that somebody must see */
 
     _Atomic(struct dsm_rdma_conn *) dirty;
     _Atomic(struct dsm_rdma_peer *) chores;

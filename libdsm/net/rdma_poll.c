@@ -204,6 +204,7 @@ void dsm_rdma_release(struct dsm_net *net)
     bool is_there = must_look(requests);
     if (atomic_load(&net->n_awaited))
         is_there |= must_look(&net->sends);
+    is_there |= atomic_exchange(&net->is_owed_a_look, false);
     if (is_there)
         signal_fd(net->wake_fd);
     gate_set(net, true);
@@ -323,8 +324,11 @@ static bool rest(struct dsm_net *net)
     if (atomic_load(&net->n_awaited))
         is_there |= must_look(&net->sends);
     if (is_there && atomic_load(&net->is_claimed)) {
-        signal_fd(net->kick_fd); /* the claim holder may sleep in the belief that it was armed */
-        return false;
+        /* The claim holder's. It may sleep in the belief that the queue was armed, or look no more
+         * and release; if it has released by now, it is ours after all. */
+        atomic_store(&net->is_owed_a_look, true);
+        signal_fd(net->kick_fd);
+        return !atomic_load(&net->is_claimed) && atomic_exchange(&net->is_owed_a_look, false);
     }
     return is_there;
 }
