@@ -184,7 +184,6 @@ struct dsm_net_ops {
 };
 
 extern const struct dsm_net_ops dsm_net_tcp;
-extern const struct dsm_net_ops dsm_net_rdma; /* where the libraries were there */
 
 extern const struct dsm_net_ops dsm_net_rdma;
 

@@ -298,6 +298,7 @@ static void rdma_counters(struct dsm_net *net, struct dsm_net_counters *out)
 
 const struct dsm_net_ops dsm_net_rdma = {
     .name = "rdma",
+    .same_network = true,
     .probe = dsm_rdma_probe,
     .open = rdma_open,
     .address = rdma_address,

@@ -231,6 +231,7 @@ static int join(struct runtime *r)
     dsm_driver_net_handler(&r->driver, &handler);
     handler.on_lost = on_lane_lost;
     struct dsm_net_config net = {.self = UINT32_MAX,
+                                 .rdma = r->settings.rdma,
                                  .n_ranks = r->settings.n_ranks,
                                  .epoch = 1,
                                  .listen_host = r->settings.listen_host,

@@ -96,6 +96,30 @@ static int read_job(const struct dsm_config *c, struct dsm_settings *s)
     return 0;
 }
 
+/* What only the device can tell wrong, it does. */
+static int read_rdma(struct dsm_net_rdma_config *rdma)
+{
+    const char *port = env("DSM_RDMA_PORT"), *gid_index = env("DSM_RDMA_GID_INDEX");
+    const char *mtu = env("DSM_RDMA_MTU"), *pin_max = env("DSM_RDMA_PIN_MAX");
+    uint64_t value = 0;
+    rdma->device = env("DSM_RDMA_DEVICE");
+    if (port && dsm_parse_u64(port, 1, 255, &value))
+        return wrong("DSM_RDMA_PORT", port, "a number from 1 to 255");
+    rdma->port = port ? (uint32_t)value : 0;
+    if (gid_index && dsm_parse_u64(gid_index, 0, 65535, &value))
+        return wrong("DSM_RDMA_GID_INDEX", gid_index, "a number from 0 to 65535");
+    rdma->has_gid_index = gid_index != NULL;
+    rdma->gid_index = gid_index ? (uint32_t)value : 0;
+    if (mtu && (dsm_parse_u64(mtu, 256, 4096, &value) || (value & (value - 1))))
+        return wrong("DSM_RDMA_MTU", mtu, "256, 512, 1024, 2048 or 4096");
+    rdma->mtu = mtu ? (uint32_t)value : 0;
+    if (pin_max && dsm_parse_size(pin_max, &value))
+        return wrong("DSM_RDMA_PIN_MAX", pin_max, "a size; 0 registers nothing of the region");
+    rdma->has_pin_max = pin_max != NULL;
+    rdma->pin_max_bytes = pin_max ? value : 0;
+    return 0;
+}
+
 static int read_stats(struct dsm_settings *s)
 {
     const char *text = env("DSM_STATS");
@@ -157,7 +181,7 @@ int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out)
     if (text && strcmp(text, "abort") != 0 && strcmp(text, "continue") != 0)
         return wrong("DSM_ON_LOSS", text, "abort or continue");
     s.go_on_after_loss = text && strcmp(text, "continue") == 0;
-    if ((error = read_stats(&s)))
+    if ((error = read_rdma(&s.rdma)) || (error = read_stats(&s)))
         return error;
     s.profile_path = env("DSM_PROFILE");
     if ((error = read_size("DSM_PROFILE_MAX", 0, PROFILE_DEFAULT_BYTES, PROFILE_ALLOWED,

@@ -3,6 +3,7 @@
 #ifndef DSM_RUNTIME_SETTINGS_H
 #define DSM_RUNTIME_SETTINGS_H
 
+#include "net/net.h"
 #include <dsm/dsm.h>
 
 enum dsm_stats_format { DSM_STATS_OFF, DSM_STATS_TEXT, DSM_STATS_JSON };
@@ -18,6 +19,7 @@ struct dsm_settings {
     const char *trap;
     const char *transport;
     const char *listen_host;
+    struct dsm_net_rdma_config rdma;
     int64_t spin_us;
     double fault_timeout_s;
     double join_timeout_s;
