@@ -11,7 +11,9 @@
 
 #include <stdbool.h>
 
-extern const bool dsm_wraps_bytes, dsm_wraps_streams;
+extern const bool dsm_wraps_bytes, dsm_wraps_descriptors, dsm_wraps_objects, dsm_wraps_paths,
+    dsm_wraps_processes, dsm_wraps_programs, dsm_wraps_refused, dsm_wraps_sockets,
+    dsm_wraps_streams, dsm_wraps_times;
 
 /* True: every family is linked in. */
 bool dsm_syscalls_are_wrapped(void);

@@ -62,7 +62,7 @@ void __chk_fail(void) __attribute__((noreturn));
         DSM_EACH(TAKE_, ;, __VA_ARGS__);                                                           \
         if (bounce.error != 0)                                                                     \
             return FAIL_##how(bounce.error);                                                       \
-        const type result = next_##name() args;                                                    \
+        type const result = next_##name() args;                                                    \
         const bool ok = IS_OK_##how(result);                                                       \
         (void)ok;                                                                                  \
         DSM_EACH(GIVE_, ;, __VA_ARGS__);                                                           \

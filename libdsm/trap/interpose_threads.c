@@ -10,12 +10,12 @@
 #include "base/log.h"
 #include "trap/next.h"
 #include "trap/signals.h"
+#include "trap/strings.h"
 #include "trap/views.h"
 #include <dsm/dsm.h>
 #include <errno.h>
 #include <pthread.h>
 #include <spawn.h>
-#include <stdlib.h>
 #include <string.h>
 
 const bool dsm_interposes_threads = true;
@@ -110,56 +110,6 @@ DSM_API int pthread_attr_setsigmask_np(pthread_attr_t *attr, const sigset_t *mas
 
 /* ---- posix_spawn ---- */
 
-/* A vector of strings as execve takes it; copied into one private block when any of it is shared.
- */
-struct strings {
-    char *const *vector;
-    char **block; /* NULL: nothing was copied */
-};
-
-static bool strings_are_shared(char *const *vector, size_t *count_out, size_t *bytes_out)
-{
-    bool shared = false;
-    size_t count = 0, bytes = 0;
-    for (; vector[count]; count++) {
-        size_t len = strlen(vector[count]) + 1;
-        shared |= is_shared(vector[count], len);
-        bytes += len;
-    }
-    *count_out = count;
-    *bytes_out = bytes;
-    return shared || is_shared(vector, (count + 1) * sizeof *vector);
-}
-
-/* Returns 0 or ENOMEM. */
-static int strings_open(struct strings *strings, char *const *vector)
-{
-    *strings = (struct strings){vector, NULL};
-    size_t count, bytes;
-    if (!vector || !strings_are_shared(vector, &count, &bytes))
-        return 0;
-    strings->block = malloc((count + 1) * sizeof(char *) + bytes);
-    if (!strings->block)
-        return ENOMEM;
-    char *at = (char *)(strings->block + count + 1), *end = at + bytes;
-    for (size_t i = 0; i < count; i++) {
-        /* Another thread may have made it longer since it was measured. */
-        size_t len = strnlen(vector[i], (size_t)(end - at) - (count - i));
-        memcpy(at, vector[i], len);
-        at[len] = '\0';
-        strings->block[i] = at;
-        at += len + 1;
-    }
-    strings->block[count] = NULL;
-    strings->vector = strings->block;
-    return 0;
-}
-
-static void strings_close(struct strings *strings)
-{
-    free(strings->block);
-}
-
 typedef int spawn_function(pid_t *, const char *, const posix_spawn_file_actions_t *,
                            const posix_spawnattr_t *, char *const *, char *const *);
 extern spawn_function __posix_spawn __attribute__((weak));
@@ -169,16 +119,16 @@ static int spawn(spawn_function *next, pid_t *pid_out, const char *path,
                  const posix_spawn_file_actions_t *actions, const posix_spawnattr_t *attr,
                  char *const *argv, char *const *envp)
 {
-    struct strings paths, arguments, environment;
+    struct dsm_strings paths, arguments, environment;
     char *const path_vector[] = {(char *)path, NULL};
     pid_t pid = 0;
-    int error = strings_open(&paths, path_vector);
+    int error = dsm_strings_open(&paths, path_vector);
     if (error != 0)
         return error;
-    error = strings_open(&arguments, argv);
+    error = dsm_strings_open(&arguments, argv);
     if (error != 0)
         goto close_paths;
-    error = strings_open(&environment, envp);
+    error = dsm_strings_open(&environment, envp);
     if (error != 0)
         goto close_arguments;
     posix_spawn_file_actions_t own_actions;
@@ -194,11 +144,11 @@ static int spawn(spawn_function *next, pid_t *pid_out, const char *path,
     error = next(&pid, paths.vector[0], actions, attr, arguments.vector, environment.vector);
     if (error == 0 && pid_out)
         *pid_out = pid;
-    strings_close(&environment);
+    dsm_strings_close(&environment);
 close_arguments:
-    strings_close(&arguments);
+    dsm_strings_close(&arguments);
 close_paths:
-    strings_close(&paths);
+    dsm_strings_close(&paths);
     return error;
 }
 

@@ -334,6 +334,8 @@ int main(int argc, char **argv)
     if (argc == 2 && strcmp(argv[1], "--list") == 0) {
         for (const struct test_case *c = cases; c; c = c->next)
             puts(c->name);
+        for (const char *const *name = refused_names; *name; name++)
+            puts(*name);
         return 0;
     }
     if (dsm_init(NULL) != 0)

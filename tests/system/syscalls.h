@@ -90,6 +90,10 @@ int pattern_file(const char *name, size_t len);
 void other_rank_writes(char *p, char value);
 /* All of these pages are written by the other rank, without changing a byte. */
 void other_rank_takes(void *p, size_t len);
+/* syscalls_refused.c */
+extern const char *const refused_names[]; /* up to a NULL */
+void every_refused_call_fails(struct arena *a);
+
 /* Tests by hand, on a shared arena alone. */
 extern const struct by_hand {
     const char *name;

@@ -238,6 +238,17 @@ static void datagram_is_one_datagram(struct arena *a)
     close(pair[1]);
 }
 
+static void zero_copy_is_refused(struct arena *a)
+{
+    int pair[2];
+    char *buffer = room(a, 100);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0);
+    CHECK(send(pair[0], buffer, 100, MSG_ZEROCOPY) == -1 && errno == EOPNOTSUPP);
+    CHECK(send(pair[0], "private", 7, MSG_ZEROCOPY) == 7);
+    close(pair[0]);
+    close(pair[1]);
+}
+
 const struct by_hand by_hand[] = {
     {"blocked_read_loses_its_pages", blocked_read_loses_its_pages},
     {"blocked_read_can_be_cancelled", blocked_read_can_be_cancelled},
@@ -245,5 +256,7 @@ const struct by_hand by_hand[] = {
     {"large_files_need_little_memory", large_files_need_little_memory},
     {"writev_is_one_write", writev_is_one_write},
     {"datagram_is_one_datagram", datagram_is_one_datagram},
+    {"zero_copy_is_refused", zero_copy_is_refused},
+    {"refused", every_refused_call_fails},
     {NULL, NULL},
 };

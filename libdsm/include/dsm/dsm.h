@@ -18,6 +18,16 @@
  * Ownership: the caller keeps what it passes in; nothing returned needs to be freed unless the
  *   comment says so. Memory inside the region belongs to the job, not to a rank.
  * Errors: calls return 0 or a negative DSM_E code. On failure output arguments are unchanged.
+ * System calls: what the C library's functions are given in the region
+ *   wrapped:      read, write, send, recv, open, stat, poll, select, ioctl, wait, execve, fread, fwrite
+ *                 and about two hundred others behave as on private memory
+ *   touch first:  the rest, as syscall(), message queues, printf of 4 KiB and more in one string: use
+ *                 private memory, or call dsm_touch just before
+ *   refused:      pthread, sem and mtx objects, mprotect, munmap, madvise, mlock, vmsplice, aio, MSG_ZEROCOPY,
+ *                 ibv_reg_mr
+ *   forbidden:    what the library cannot see: io_uring buffers, other devices' registrations,
+ *                 futexes between ranks, stacks
+ *   dsm(7) lists every name.
  * Failed accesses: a load or store whose page cannot be had (its owner died, or it did not come in
  *   DSM_FAULT_TIMEOUT seconds) prints one message and raises SIGBUS in the thread that made it.
  */
@@ -174,7 +184,7 @@ DSM_API int dsm_prefetch(const void *addr, size_t len, enum dsm_access access);
 
 /*
  * Waits until every page of the range is here, readable or writable, without changing a byte: what a
- * system call needs that the library does not stand in front of (see below). Another rank may take
+ * system call needs that the library does not stand in front of (see above). Another rank may take
  * a page again at once. A page that cannot be had is a failed access. Errors: INVAL, RANGE, STATE.
  */
 DSM_API int dsm_touch(const void *addr, size_t len, enum dsm_access access);
