@@ -18,10 +18,11 @@ END
 # What configure asks for, and what a bare machine lacks to run configure at all.
 run_packages="autoconf automake libtool pkg-config gcc libc6-dev make
     protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev libdw-dev check libibverbs-dev librdmacm-dev procps"
-# clang: second compiler and fuzzers. python3, jq: tests that read reports. openssh: ranks
-# on several hosts, made of network namespaces. man-db: the pages are formatted and read. lz4: apt's
-# lists as some machines keep them. chromium: the page of dsm-report is read in a browser.
-test_packages="clang libclang-rt-dev python3 jq openssh-server openssh-client man-db
+# clang: second compiler and fuzzers. g++, gfortran: examples in other languages. python3, jq: tests
+# that read reports. openssh: ranks on several hosts, made of network namespaces. man-db: the pages are
+# formatted and read. lz4: apt's lists as some machines keep them. chromium: the page of dsm-report is
+# read in a browser.
+test_packages="clang libclang-rt-dev g++ gfortran python3 jq openssh-server openssh-client man-db
     gdb lz4 chromium"
 # Virtual machines for other kernels (tests/vm).
 vm_packages="qemu-system-x86 busybox-static cpio kmod zstd xz-utils iproute2 ibverbs-providers"

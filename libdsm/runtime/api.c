@@ -14,6 +14,7 @@
 #include "runtime/api.h"
 #include "runtime/bell.h"
 #include "runtime/collective.h"
+#include "runtime/distribute.h"
 #include "runtime/heap.h"
 #include "runtime/membership.h"
 #include "runtime/profile.h"
@@ -437,6 +438,14 @@ struct dsm_driver *dsm_api_driver(void)
     return is_open() ? &rt.driver : NULL;
 }
 
+int dsm_api_refusal(void)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    /* A handler that interrupted a wait of this thread: what the wait stands in is not finished. */
+    return dsm_thread_self.top ? DSM_E_BUSY : 0;
+}
+
 int dsm_finalize(void)
 {
     if (!is_open())
@@ -487,8 +496,9 @@ uint64_t dsm_region_bytes(void)
 int dsm_alloc(size_t size, const struct dsm_alloc_options *options, void **addr_out)
 {
     struct dsm_alloc_options defaults;
-    if (!is_open())
-        return DSM_E_STATE;
+    int error = dsm_api_refusal();
+    if (error)
+        return error;
     if (!addr_out)
         return DSM_E_INVAL;
     if (!options) {
@@ -503,10 +513,11 @@ int dsm_alloc(size_t size, const struct dsm_alloc_options *options, void **addr_
 static void *allocate(size_t size, size_t alignment)
 {
     void *addr = NULL;
-    int error =
-        is_open() ? dsm_heap_alloc(&rt.driver, size ? size : 1, alignment, &addr) : DSM_E_STATE;
+    int error = dsm_api_refusal();
+    if (!error)
+        error = dsm_heap_alloc(&rt.driver, size ? size : 1, alignment, &addr);
     if (error)
-        errno = error == DSM_E_STATE ? EINVAL : ENOMEM;
+        errno = error == DSM_E_STATE ? EINVAL : error == DSM_E_BUSY ? EBUSY : ENOMEM;
     return error ? NULL : addr;
 }
 
@@ -543,7 +554,7 @@ void *dsm_realloc(void *ptr, size_t size)
     uint64_t have;
     if (!ptr)
         return dsm_malloc(size);
-    if (!is_open() || !dsm_region_has(&rt.region, (uintptr_t)ptr) ||
+    if (dsm_api_refusal() || !dsm_region_has(&rt.region, (uintptr_t)ptr) ||
         dsm_heap_size(&rt.driver, ptr, &have)) {
         errno = EINVAL;
         return NULL;
@@ -562,9 +573,10 @@ int dsm_free(void *ptr)
 {
     if (!ptr)
         return 0;
-    if (!is_open())
-        return DSM_E_STATE;
-    int error =
+    int error = dsm_api_refusal();
+    if (error)
+        return error;
+    error =
         dsm_region_has(&rt.region, (uintptr_t)ptr) ? dsm_heap_free(&rt.driver, ptr) : DSM_E_INVAL;
     if (error == DSM_E_INVAL)
         dsm_log(DSM_LOG_ERROR, "dsm_free(0x%lx): no live block starts there",
@@ -667,22 +679,38 @@ int dsm_where(const void *addr, struct dsm_where *out)
 
 int dsm_barrier(void)
 {
-    return is_open() ? dsm_collective_barrier(&rt.driver) : DSM_E_STATE;
+    int error = dsm_api_refusal();
+    return error ? error : dsm_collective_barrier(&rt.driver);
 }
 
 int dsm_barrier_group(const uint32_t *ranks, uint32_t n_ranks)
 {
-    return is_open() ? dsm_collective_barrier_group(&rt.driver, ranks, n_ranks) : DSM_E_STATE;
+    int error = dsm_api_refusal();
+    return error ? error : dsm_collective_barrier_group(&rt.driver, ranks, n_ranks);
 }
 
 int dsm_bcast(void *buf, size_t len, uint32_t root)
 {
-    return is_open() ? dsm_collective_bcast(&rt.driver, buf, len, root) : DSM_E_STATE;
+    int error = dsm_api_refusal();
+    return error ? error : dsm_collective_bcast(&rt.driver, buf, len, root);
 }
 
 int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op)
 {
-    return is_open() ? dsm_collective_allreduce(&rt.driver, buf, count, type, op) : DSM_E_STATE;
+    int error = dsm_api_refusal();
+    return error ? error : dsm_collective_allreduce(&rt.driver, buf, count, type, op);
+}
+
+int dsm_distribute(const void *addr, size_t len)
+{
+    int error = dsm_api_refusal();
+    if (error)
+        return error;
+    uintptr_t first = (uintptr_t)addr, base = (uintptr_t)rt.region.app;
+    if (!addr || len > UINTPTR_MAX - first ||
+        (first < base + rt.region.len_bytes && base < first + len))
+        return DSM_E_INVAL;
+    return dsm_distribute_send(&rt.driver, addr, len);
 }
 
 int dsm_on_ring(dsm_ring_handler handler, void *user)

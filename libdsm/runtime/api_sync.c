@@ -8,14 +8,22 @@
 /* A name is valid: *offset_out is its offset in the region. */
 static int check(struct dsm_driver *d, const void *addr, int64_t timeout_ns, uint64_t *offset_out)
 {
-    if (!d)
-        return DSM_E_STATE;
+    int error = dsm_api_refusal();
+    if (error)
+        return error;
     if (!dsm_region_has(d->region, (uintptr_t)addr))
         return DSM_E_RANGE;
     if (timeout_ns < DSM_FOREVER)
         return DSM_E_INVAL;
     *offset_out = (uintptr_t)addr - (uintptr_t)d->region->app;
     return 0;
+}
+
+/* For an argument that no call takes; outside a job that is the error. */
+static int invalid(void)
+{
+    int error = dsm_api_refusal();
+    return error ? error : DSM_E_INVAL;
 }
 
 /* One operation on an object of the kind. */
@@ -118,7 +126,7 @@ int dsm_cond_broadcast(const void *cond)
 int dsm_sem_set(const void *sem, uint64_t value)
 {
     if (value > DSM_SYNC_MAX)
-        return dsm_api_driver() ? DSM_E_INVAL : DSM_E_STATE;
+        return invalid();
     return operate(sem, DSM_SYNC_SEMAPHORE, DSM_SYNC_OP_SET, value, 0, DSM_FOREVER, NULL);
 }
 
@@ -140,7 +148,7 @@ int dsm_sem_value(const void *sem, uint64_t *value_out)
 int dsm_flag_set(const void *flag, uint64_t count)
 {
     if (count > DSM_SYNC_MAX)
-        return dsm_api_driver() ? DSM_E_INVAL : DSM_E_STATE;
+        return invalid();
     return operate(flag, DSM_SYNC_FLAG, DSM_SYNC_OP_SET, count, 0, DSM_FOREVER, NULL);
 }
 
@@ -167,7 +175,7 @@ int dsm_flag_take(const void *flag, uint64_t n, int64_t timeout_ns)
 int dsm_flag_put(const void *flag, uint64_t count, int64_t timeout_ns)
 {
     if (count > DSM_SYNC_MAX)
-        return dsm_api_driver() ? DSM_E_INVAL : DSM_E_STATE;
+        return invalid();
     return operate(flag, DSM_SYNC_FLAG, DSM_SYNC_OP_PUT, count, 0, timeout_ns, NULL);
 }
 
@@ -181,15 +189,16 @@ int dsm_flag_count(const void *flag, uint64_t *count_out)
 int dsm_ticket_next(const void *tickets, uint64_t n_tickets, uint64_t n_threads, int64_t timeout_ns,
                     int64_t *index_out)
 {
-    if (dsm_api_driver() && (n_threads == 0 || n_tickets > DSM_SYNC_MAX || !index_out))
-        return DSM_E_INVAL;
+    if (dsm_api_driver() && dsm_region_has(dsm_api_driver()->region, (uintptr_t)tickets) &&
+        (n_threads == 0 || n_tickets > DSM_SYNC_MAX || !index_out))
+        return invalid();
     OPERATE_OUT(int64_t, tickets, TICKETS, TICKET, n_tickets, n_threads, timeout_ns, index_out);
 }
 
 int dsm_barrier_threads(const void *barrier, uint64_t n_threads, int64_t timeout_ns)
 {
-    if (dsm_api_driver() && n_threads == 0)
-        return DSM_E_INVAL;
+    if (n_threads == 0)
+        return invalid();
     return operate(barrier, DSM_SYNC_BARRIER, DSM_SYNC_OP_ARRIVE, n_threads, 0, timeout_ns, NULL);
 }
 

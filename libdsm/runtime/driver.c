@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "runtime/bell.h"
 #include "runtime/collective.h"
+#include "runtime/distribute.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
 #include "runtime/observe.h"
@@ -212,6 +213,12 @@ static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *he
     case DSM_MSG_HEAP_FREE:
         error = dsm_heap_on_message(d, &m);
         break;
+    case DSM_MSG_DISTRIBUTE:
+        error = dsm_distribute_buffer(d, &m, dst_out);
+        break;
+    case DSM_MSG_DISTRIBUTED:
+        error = dsm_distribute_on_answer(d, &m);
+        break;
     case DSM_MSG_RING:
         dsm_bell_on_ring(d, from);
         break;
@@ -250,7 +257,9 @@ static void on_payload(void *user, uint32_t from, unsigned lane, const uint8_t *
         return; /* was checked in on_header */
     struct dsm_event event = {.now_ns = dsm_clock_ns()};
     dsm_mutex_lock(&d->lock);
-    if (m.type == DSM_MSG_COLLECTIVE) {
+    if (m.type == DSM_MSG_DISTRIBUTE) {
+        dsm_distribute_on_payload(d, &m);
+    } else if (m.type == DSM_MSG_COLLECTIVE) {
         event.type = DSM_EVENT_MESSAGE;
         event.message = &m;
         dsm_driver_step(d, &event);
@@ -316,6 +325,7 @@ bool dsm_driver_lose_rank(struct dsm_driver *d, dsm_rank_t rank, const char *why
         dsm_driver_step(d, &event);
         dsm_locks_on_dead(d);
         dsm_heap_on_dead(d, rank);
+        dsm_distribute_on_dead(d, rank);
     }
     dsm_driver_leave(d, &guard);
     return is_first;
@@ -390,8 +400,12 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         goto close_collective;
     if ((error = dsm_bell_open(d)))
         goto close_heap;
+    if ((error = dsm_distribute_open(d)))
+        goto close_bell;
     return 0;
 
+close_bell:
+    dsm_bell_close(d);
 close_heap:
     dsm_heap_close(d);
 close_collective:
@@ -421,6 +435,7 @@ int dsm_driver_open_async(struct dsm_driver *d)
 
 void dsm_driver_close(struct dsm_driver *d)
 {
+    dsm_distribute_close(d);
     dsm_bell_close(d);
     dsm_heap_close(d);
     dsm_collective_close(d);

@@ -68,6 +68,7 @@ struct dsm_locks;
 struct dsm_heap;
 struct dsm_bell;
 struct dsm_sync;
+struct dsm_distribute;
 
 /* Everything the driver counts beyond the core's counters; under the lock. */
 struct dsm_driver_stats {
@@ -159,6 +160,7 @@ struct dsm_driver {
 
     struct dsm_locks *locks;
     struct dsm_sync *sync;
+    struct dsm_distribute *distribute;
     struct dsm_collective *collective;
     struct dsm_heap *heap;
     struct dsm_bell *bell;
@@ -199,6 +201,9 @@ void dsm_driver_send(struct dsm_driver *driver, dsm_rank_t to, enum dsm_lane lan
 void dsm_driver_on_sent(void *driver, uint64_t cookie);
 /* Maps what was put off; the core hears of each unit. (locked) */
 void dsm_driver_map_lazy(struct dsm_driver *driver);
+/* The same with m->len bytes behind it, 4096 at most, which are copied. */
+void dsm_driver_send_bytes(struct dsm_driver *driver, dsm_rank_t to, enum dsm_lane lane,
+                           struct dsm_message *message, const void *payload);
 /* Pushes what was queued to the sockets. Not under the lock. */
 void dsm_driver_flush(struct dsm_driver *driver);
 /* The core's timer, if its time has come. Takes the lock. */

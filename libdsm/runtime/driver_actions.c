@@ -69,13 +69,19 @@ static void send_header(struct dsm_driver *d, dsm_rank_t to, unsigned lane,
     *error_out = error;
 }
 
-void dsm_driver_send(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane, struct dsm_message *m)
+void dsm_driver_send_bytes(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane,
+                           struct dsm_message *m, const void *payload)
 {
     int error; /* a lost peer is told by on_lost */
     m->epoch = d->config.epoch;
     m->job = d->config.job;
     m->from = d->config.self;
-    send_header(d, to, lane, m, NULL, 0, &error);
+    send_header(d, to, lane, m, payload, 0, &error);
+}
+
+void dsm_driver_send(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane, struct dsm_message *m)
+{
+    dsm_driver_send_bytes(d, to, lane, m, NULL);
 }
 
 /* A request for bytes, or the order that our own one became where its home is here: says how the

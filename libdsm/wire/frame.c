@@ -74,6 +74,8 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_SYNC_ASK] = {.is_known = true, .is_sync = true},
     [DSM_MSG_SYNC_CANCEL] = {.is_known = true},
     [DSM_MSG_SYNC_ANSWER] = {.is_known = true},
+    [DSM_MSG_DISTRIBUTE] = {.is_known = true, .may_carry = true},
+    [DSM_MSG_DISTRIBUTED] = {.is_known = true},
     [DSM_MSG_COLLECTIVE] = {.is_known = true, .may_carry = true},
     [DSM_MSG_DROP_BEGIN] = {.is_known = true, .has_pages = true, .has_count = true},
     [DSM_MSG_DROP_CLEAR] = {.is_known = true, .has_pages = true, .has_count = true},

@@ -63,6 +63,8 @@ for n in 0 1 2 3; do
     [ "$(wc -l <<<"$last")" -eq "$ranks" ] || fail "hello on $ranks ranks printed: $last"
     gives "locked $((ranks * 600)), atomic $((ranks * 600)), .* right$" \
         ${on[@]+"${on[@]}"} "$bin/counter" -t 3 -r 200
+    gives "mixed looks 0: right$" ${on[@]+"${on[@]}"} "$bin/readers"
+    gives "sold 60 for 180: right$" ${on[@]+"${on[@]}"} "$bin/workshop"
     gives ": all as produced$" ${on[@]+"${on[@]}"} "$bin/pipeline" -t 2 -i 100
     gives "^result name=lu input=n192,b16 ranks=$ranks .* verified=yes" \
         ${on[@]+"${on[@]}"} "$bin/lu" -n 192 -b 16

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #define THREADS 2u
@@ -482,6 +483,44 @@ static void scenario_errors(void)
     OK(dsm_barrier());
 }
 
+/* ---- private bytes for everybody ------------------------------------------------------------- */
+
+#define DISTRIBUTED ((char *)0x7d0000000000) /* the same everywhere, and nobody's */
+
+static void scenario_distribute(void)
+{
+    uint32_t last = dsm_size() - 1;
+    size_t len = 3 * 4096;
+    char *p = mmap(DISTRIBUTED, 5 * 4096, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+    CHECK(p == DISTRIBUTED);
+    set_up();
+    for (uint32_t turn = 0; turn < dsm_size(); turn++) {
+        if (turn == dsm_rank()) {
+            memset(p + 100, 'a' + (int)turn, len);
+            OK(dsm_distribute(p + 100, len));
+        }
+        OK(dsm_barrier());
+        for (size_t i = 0; i < len; i++)
+            CHECK(p[100 + i] == (char)('a' + turn));
+        CHECK(p[99] == 0 && p[100 + len] == 0);
+        OK(dsm_barrier());
+    }
+    OK(dsm_distribute(p, 0));
+    /* Where it cannot be written, one rank's fault, and where it cannot be read. */
+    if (dsm_rank() == last)
+        CHECK(mprotect(p, 4096, PROT_READ) == 0 && munmap(p + 4 * 4096, 4096) == 0);
+    OK(dsm_barrier());
+    if (dsm_rank() == 0) {
+        int wanted = last == 0 ? 0 : DSM_E_RANGE;
+        EXPECT(dsm_distribute(p, 8), wanted);
+        EXPECT(dsm_distribute(p + 2 * 4096, 2 * 4096), 0);
+    }
+    if (dsm_rank() == last)
+        EXPECT(dsm_distribute(p + 4 * 4096 - 8, 16), DSM_E_RANGE);
+    OK(dsm_barrier());
+}
+
 /* ---- a rank dies --------------------------------------------------------------------------- */
 
 static int results[4];
@@ -546,8 +585,9 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } scenarios[] = {
-        {"objects", scenario_objects}, {"fair", scenario_fair},       {"timed", scenario_timed},
-        {"errors", scenario_errors},   {"survive", scenario_survive},
+        {"objects", scenario_objects}, {"fair", scenario_fair},
+        {"timed", scenario_timed},     {"errors", scenario_errors},
+        {"survive", scenario_survive}, {"distribute", scenario_distribute},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) != 0)

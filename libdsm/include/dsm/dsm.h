@@ -13,7 +13,8 @@
  *
  * Threads: every call may be made by any thread of a rank at any time between dsm_init and
  *   dsm_finalize, and by several threads at once, unless its comment says otherwise. No call
- *   but dsm_ring may be made from a signal handler; loads and stores to the region may.
+ *   but dsm_ring may be made from a signal handler; loads and stores to the region may. In a handler
+ *   that interrupted a wait of the library calls that may wait give BUSY (errno EBUSY).
  * Units: sizes are bytes, times are nanoseconds unless the name says otherwise.
  * Ownership: the caller keeps what it passes in; nothing returned needs to be freed unless the
  *   comment says so. Memory inside the region belongs to the job, not to a rank.
@@ -334,6 +335,15 @@ enum dsm_op { DSM_SUM, DSM_MIN, DSM_MAX, DSM_PROD, DSM_BAND, DSM_BOR, DSM_BXOR }
  */
 DSM_API int dsm_bcast(void *buf, size_t len, uint32_t root);
 DSM_API int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op);
+
+/*
+ * Copies len bytes of this rank's private memory into that of all other ranks, at the same address,
+ * e.g. a global variable where all ranks run the same executable at the same place. They do not take
+ * part: the bytes are there when the call returns. Not for the region. Pieces of 4 KiB may arrive in
+ * part when it fails. Errors: STATE, BUSY, NOMEM, INVAL (NULL, or inside the region), RANGE (the
+ * address is not readable here, or not writable on a rank: printed), PEER.
+ */
+DSM_API int dsm_distribute(const void *addr, size_t len);
 
 /*
  * Doorbells: dsm_ring tells a rank that there is something for it to look at, and waits for nobody.
