@@ -17,7 +17,7 @@ END
 
 # What configure asks for, and what a bare machine lacks to run configure at all.
 run_packages="autoconf automake libtool pkg-config gcc libc6-dev make
-    protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev libdw-dev check libibverbs-dev librdmacm-dev procps"
+    protobuf-c-compiler libprotobuf-c-dev libuv1-dev libjansson-dev libinih-dev libdw-dev libncurses-dev check libibverbs-dev librdmacm-dev procps"
 # clang: second compiler and fuzzers. g++, gfortran: examples in other languages. python3, jq: tests
 # that read reports. openssh: ranks on several hosts, made of network namespaces. man-db: the pages are
 # formatted and read. lz4: apt's lists as some machines keep them. chromium: the page of dsm-report is

@@ -128,8 +128,12 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
         dsm_waiters_thread_is_stuck(d, f->thread);
     }
     dsm_driver_step(d, &event);
+    struct dsm_observed_trouble trouble;
+    bool is_trouble = dsm_observe_take(d, &trouble);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
+    if (is_trouble)
+        dsm_observe_tell(d, &trouble);
 }
 
 enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *f)
@@ -170,10 +174,15 @@ enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *
     dsm_driver_step(d, &resumed);
     uint64_t end_ns = dsm_clock_ns();
     dsm_histogram_add(&d->stats.fault_latency, end_ns - start_ns);
-    struct dsm_observed_fault seen = {kind, f->addr, f->ip, unit, served_by, start_ns, end_ns};
+    struct dsm_observed_fault seen = {kind,      f->addr,  f->ip,  unit,
+                                      served_by, start_ns, end_ns, !is_answered};
     dsm_observe_fault(d, &seen);
+    struct dsm_observed_trouble trouble;
+    bool is_trouble = dsm_observe_take(d, &trouble);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
+    if (is_trouble)
+        dsm_observe_tell(d, &trouble);
     if (!error)
         return DSM_FAULT_RETRY;
     report_failed_access(d, f, error, rank, unit);
@@ -390,8 +399,10 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
     d->dead_ranks = calloc((config->n_ranks + 63) / 64, sizeof *d->dead_ranks);
     if (!d->actions.items || !d->dead_ranks)
         goto free_lists;
-    if ((error = dsm_locks_open(d)))
+    if ((error = dsm_thrash_open(&d->thrash, core.n_pages, core.frame_limit)))
         goto free_lists;
+    if ((error = dsm_locks_open(d)))
+        goto close_thrash;
     if ((error = dsm_sync_open(d)))
         goto close_locks;
     if ((error = dsm_collective_open(d)))
@@ -414,6 +425,8 @@ close_sync:
     dsm_sync_close(d);
 close_locks:
     dsm_locks_close(d);
+close_thrash:
+    dsm_thrash_close(d->thrash);
 free_lists:
     free(d->dead_ranks);
     free(d->actions.items);
@@ -445,6 +458,7 @@ void dsm_driver_close(struct dsm_driver *d)
         munmap(d->async_table, DSM_TID_LIMIT * sizeof *d->async_table);
     if (d->async_wake_fd >= 0)
         close(d->async_wake_fd);
+    dsm_thrash_close(d->thrash);
     free(d->dead_ranks);
     free(d->actions.items);
     munmap(d->core_memory, d->core_memory_bytes);

@@ -18,6 +18,7 @@
 #include "net/net.h"
 #include "proto/profile.h"
 #include "runtime/region.h"
+#include "runtime/thrash.h"
 #include "runtime/thread.h"
 #include "trap/trap.h"
 
@@ -165,6 +166,9 @@ struct dsm_driver {
     struct dsm_heap *heap;
     struct dsm_bell *bell;
     struct dsm_driver_stats stats;
+    struct dsm_thrash *thrash;
+    struct dsm_trouble trouble; /* to be told */
+    bool has_trouble;
     struct dsm_profile *profile; /* NULL: nobody asked for one */
     void (*wake_profile)(void *service);
     dsm_page_t cause_unit; /* profiled: the last message about a page, and for whom it was */

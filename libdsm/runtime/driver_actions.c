@@ -249,7 +249,7 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
         if (f->unit != unit)
             continue;
         struct dsm_observed_fault seen = {f->kind,      f->addr,     f->ip, f->unit,
-                                          f->served_by, f->start_ns, now};
+                                          f->served_by, f->start_ns, now,   true};
         dsm_observe_fault(d, &seen);
         dsm_driver_end_async_fault(d, f, now);
         dsm_histogram_add(&d->stats.fault_latency, now - f->start_ns);

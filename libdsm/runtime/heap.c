@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "proto/live.h"
 #include "runtime/collective.h"
 #include "runtime/heap_small.h"
 #include "runtime/heap_space.h"
@@ -50,6 +51,7 @@ struct allocation {
     struct allocation *next;
     dsm_page_t first;
     uint64_t n_pages;
+    uint64_t faults; /* for which other ranks were asked; about, where allocations are many */
     char name[32];
 };
 
@@ -68,7 +70,8 @@ struct dsm_heap {
     struct dsm_heap_space *space; /* at the manager */
     struct drop *drops;           /* list under the driver's lock */
     uint64_t drop_serial;
-    struct allocation *allocations; /* under the driver's lock */
+    struct allocation *allocations; /* under the driver's lock, like the next */
+    uint64_t n_far_faults;
 };
 
 int dsm_heap_open(struct dsm_driver *d)
@@ -568,6 +571,57 @@ bool dsm_heap_describe(struct dsm_driver *d, dsm_page_t page, struct dsm_where *
         return true;
     }
     return false;
+}
+
+/*
+ * Allocations that fault come to the front of the list, so that the hot ones are found in a few
+ * steps. A page that is not among the first NEAR_ALLOCATIONS, like all of dsm_malloc's, is looked
+ * for in the rest now and then: of thousands of allocations a walk at each fault is not free.
+ */
+#define NEAR_ALLOCATIONS 32u
+#define FAR_EVERY        64u
+
+void dsm_heap_count_fault(struct dsm_driver *d, dsm_page_t page)
+{
+    struct dsm_heap *h = d->heap;
+    uint32_t steps = 0;
+    for (struct allocation **at = &h->allocations; *at; at = &(*at)->next) {
+        struct allocation *a = *at;
+        if (++steps == NEAR_ALLOCATIONS && h->n_far_faults++ % FAR_EVERY != 0)
+            return;
+        if (page - a->first >= a->n_pages)
+            continue;
+        a->faults++;
+        *at = a->next;
+        a->next = h->allocations;
+        h->allocations = a;
+        return;
+    }
+}
+
+uint32_t dsm_heap_hottest(struct dsm_driver *d, struct dsm_live_alloc *out, uint32_t most)
+{
+    struct dsm_driver_guard guard;
+    uint32_t n = 0;
+    dsm_driver_enter(d, &guard);
+    for (const struct allocation *a = d->heap->allocations; a; a = a->next) {
+        if (a->n_pages == 0 || a->faults == 0)
+            continue;
+        uint32_t at = n;
+        while (at > 0 && out[at - 1].faults < a->faults)
+            at--;
+        if (at == most)
+            continue;
+        n += n < most;
+        memmove(&out[at + 1], &out[at], (n - at - 1) * sizeof *out);
+        out[at] = (struct dsm_live_alloc){.addr = (uint64_t)(uintptr_t)d->region->app +
+                                                  a->first * DSM_PAGE_BYTES,
+                                          .bytes = a->n_pages * DSM_PAGE_BYTES,
+                                          .faults = a->faults};
+        memcpy(out[at].name, a->name, sizeof out[at].name);
+    }
+    dsm_driver_leave(d, &guard);
+    return n;
 }
 
 int dsm_heap_alloc_collective(struct dsm_driver *d, size_t size,

@@ -33,6 +33,13 @@ int dsm_heap_size(struct dsm_driver *driver, void *addr, uint64_t *bytes_out);
 /* The collective allocation around a page, when this rank knows of one. */
 bool dsm_heap_describe(struct dsm_driver *driver, dsm_page_t page, struct dsm_where *where);
 
+/* The collective allocations with the most faults at other ranks' expense; how many. Takes the
+ * lock. */
+struct dsm_live_alloc;
+uint32_t dsm_heap_hottest(struct dsm_driver *driver, struct dsm_live_alloc *out, uint32_t most);
+/* One more. (locked) */
+void dsm_heap_count_fault(struct dsm_driver *driver, dsm_page_t page);
+
 /* Called by the driver. (locked) */
 int dsm_heap_on_message(struct dsm_driver *driver, const struct dsm_message *message);
 void dsm_heap_on_dropped(struct dsm_driver *driver, uint64_t serial);

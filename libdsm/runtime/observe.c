@@ -3,6 +3,8 @@
 #define _GNU_SOURCE
 #include "runtime/observe.h"
 #include "base/clock.h"
+#include "base/log.h"
+#include "runtime/heap.h"
 #include "runtime/profile.h"
 
 static void add(struct dsm_driver *d, const struct dsm_profile_slot *slot)
@@ -14,6 +16,11 @@ static void add(struct dsm_driver *d, const struct dsm_profile_slot *slot)
 static uint8_t log2_of(uint64_t n)
 {
     return (uint8_t)(63 - __builtin_clzll(n));
+}
+
+static void note(struct dsm_driver *d, bool is_trouble)
+{
+    d->has_trouble |= is_trouble;
 }
 
 enum dsm_profile_kind dsm_observe_fault_kind(const struct dsm_driver *d,
@@ -28,11 +35,17 @@ enum dsm_profile_kind dsm_observe_fault_kind(const struct dsm_driver *d,
 
 void dsm_observe_fault(struct dsm_driver *d, const struct dsm_observed_fault *f)
 {
+    uint32_t n_pages = dsm_placement_unit(d->placement, f->unit).n_pages;
+    if (f->was_away)
+        dsm_heap_count_fault(d, f->unit);
+    if (f->was_away)
+        note(d, dsm_thrash_granted(d->thrash, f->unit, n_pages, f->end_ns - f->start_ns, f->end_ns,
+                                   &d->trouble));
     if (!d->profile)
         return;
     struct dsm_profile_slot slot = {
         .kind = (uint8_t)f->kind,
-        .unit_log2 = log2_of(dsm_placement_unit(d->placement, f->unit).n_pages),
+        .unit_log2 = log2_of(n_pages),
         .peer = f->served_by,
         .time_ns = f->start_ns,
         .a = f->addr - (uintptr_t)d->region->app,
@@ -67,12 +80,18 @@ void dsm_observe_received(struct dsm_driver *d, dsm_rank_t from, uint32_t len_by
 
 void dsm_observe_loss(struct dsm_driver *d, const struct dsm_action *a)
 {
-    if (!d->profile || (a->type != DSM_ACTION_UNMAP && a->type != DSM_ACTION_DOWNGRADE))
+    if (a->type == DSM_ACTION_PUNCH)
+        dsm_thrash_evicted(d->thrash, a->page);
+    if (a->type != DSM_ACTION_UNMAP && a->type != DSM_ACTION_DOWNGRADE)
+        return;
+    uint64_t now = dsm_clock_ns();
+    note(d, dsm_thrash_lost(d->thrash, a->page, now, &d->trouble));
+    if (!d->profile)
         return;
     struct dsm_profile_slot slot = {
         .kind = a->type == DSM_ACTION_UNMAP ? DSM_PROFILE_LOST : DSM_PROFILE_DOWNGRADED,
         .peer = a->page == d->cause_unit ? d->cause_rank : DSM_PROFILE_NO_PEER,
-        .time_ns = dsm_clock_ns(),
+        .time_ns = now,
         .a = a->page << DSM_PAGE_SHIFT,
         .c = a->n_pages,
     };
@@ -113,6 +132,52 @@ void dsm_observe_alloc(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages,
                                     .b = n_pages << DSM_PAGE_SHIFT};
     if (dsm_profile_add_text(d->profile, &slot, name) && d->wake_profile)
         d->wake_profile(d->service);
+}
+
+/* ---- trouble ------------------------------------------------------------------------------- */
+
+bool dsm_observe_take(struct dsm_driver *d, struct dsm_observed_trouble *out)
+{
+    if (!d->has_trouble)
+        return false;
+    d->has_trouble = false;
+    *out = (struct dsm_observed_trouble){.trouble = d->trouble};
+    (void)dsm_heap_describe(d, d->trouble.unit, &out->where);
+    return true;
+}
+
+static void tell_bounces(const struct dsm_driver *d, const struct dsm_observed_trouble *o)
+{
+    const struct dsm_trouble *t = &o->trouble;
+    uint64_t addr = (uint64_t)(uintptr_t)d->region->app + (t->unit << DSM_PAGE_SHIFT);
+    char where[80] = "";
+    if (o->where.alloc_addr)
+        dsm_format(where, sizeof where, " (%s + 0x%lx)",
+                   o->where.alloc_name[0] ? o->where.alloc_name : "dsm_alloc",
+                   (unsigned long)(addr - o->where.alloc_addr));
+    dsm_log(
+        DSM_LOG_WARN,
+        "the unit at 0x%lx%s is taken away faster than it is used: %lu times in %lu ms, in which "
+        "it was waited for %lu ms and here for %lu ms; keep what different ranks write in units "
+        "of their own, or write to it less often (dsmrun --profile shows who does)",
+        (unsigned long)addr, where, (unsigned long)t->bounces,
+        (unsigned long)(t->span_ns / DSM_NS_PER_MS), (unsigned long)(t->waited_ns / DSM_NS_PER_MS),
+        (unsigned long)(t->held_ns / DSM_NS_PER_MS));
+}
+
+void dsm_observe_tell(const struct dsm_driver *d, const struct dsm_observed_trouble *o)
+{
+    const struct dsm_trouble *t = &o->trouble;
+    if (t->kind == DSM_TROUBLE_BOUNCES)
+        tell_bounces(d, o);
+    else if (t->kind == DSM_TROUBLE_MEMORY)
+        dsm_log(
+            DSM_LOG_WARN,
+            "this rank works on more memory than it may hold: it has fetched %lu MiB again that "
+            "it had given up, with a limit of %lu MiB; raise DSM_MEM_MAX, use more ranks, or work "
+            "through the data in pieces",
+            (unsigned long)(t->refetched_pages >> (20 - DSM_PAGE_SHIFT)),
+            (unsigned long)(t->limit_pages >> (20 - DSM_PAGE_SHIFT)));
 }
 
 /* ---- on the service thread ----------------------------------------------------------------- */

@@ -9,6 +9,7 @@
 #define DSM_RUNTIME_OBSERVE_H
 
 #include "runtime/driver.h"
+#include "runtime/thrash.h"
 
 /* Before the fault is stepped: what it is, by what is here. */
 enum dsm_profile_kind dsm_observe_fault_kind(const struct dsm_driver *driver,
@@ -19,6 +20,7 @@ struct dsm_observed_fault {
     dsm_page_t unit;
     dsm_rank_t served_by;
     uint64_t start_ns, end_ns;
+    bool was_away; /* other ranks had to be asked */
 };
 void dsm_observe_fault(struct dsm_driver *driver, const struct dsm_observed_fault *fault);
 
@@ -31,6 +33,17 @@ void dsm_observe_lock(struct dsm_driver *driver, uint64_t id, uint64_t start_ns,
 void dsm_observe_barrier(struct dsm_driver *driver, uint64_t start_ns, uint64_t end_ns);
 void dsm_observe_alloc(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages,
                        const char *name);
+
+/*
+ * What is to be told to the user, once, is noted under the lock and told without it: take, unlock,
+ * tell. Signal-handler safe both.
+ */
+struct dsm_observed_trouble {
+    struct dsm_trouble trouble;
+    struct dsm_where where;
+};
+bool dsm_observe_take(struct dsm_driver *driver, struct dsm_observed_trouble *out);
+void dsm_observe_tell(const struct dsm_driver *driver, const struct dsm_observed_trouble *trouble);
 
 /* Prepares what recording needs next; on the service thread, without the lock. */
 void dsm_observe_serve(struct dsm_driver *driver);

@@ -7,7 +7,9 @@
 #include "base/log.h"
 #include "runtime/bell.h"
 #include "runtime/heap.h"
+#include "proto/live.h"
 #include "runtime/observe.h"
+#include "runtime/publish.h"
 #include <string.h>
 #include <errno.h>
 #include <sys/prctl.h>
@@ -86,6 +88,12 @@ void dsm_service_report_loss(struct dsm_service *s)
     uv_async_send(&s->loss_async);
 }
 
+static void on_publish_time(uv_timer_t *timer)
+{
+    struct dsm_service *s = timer->data;
+    dsm_publish_now(s->publish);
+}
+
 static void on_stop(uv_async_t *handle)
 {
     uv_stop(handle->loop);
@@ -103,10 +111,11 @@ int dsm_service_open(struct dsm_service *s)
         uv_async_init(&s->loop, &s->heap_async, on_heap) ||
         uv_async_init(&s->loop, &s->profile_async, on_profile) ||
         uv_async_init(&s->loop, &s->stop_async, on_stop) ||
-        uv_async_init(&s->loop, &s->loss_async, on_loss) || uv_timer_init(&s->loop, &s->loss_timer))
+        uv_async_init(&s->loop, &s->loss_async, on_loss) ||
+        uv_timer_init(&s->loop, &s->loss_timer) || uv_timer_init(&s->loop, &s->publish_timer))
         goto close_loop;
     s->timer_poll.data = s->heap_async.data = s->profile_async.data = s->loss_async.data =
-        s->loss_timer.data = s;
+        s->loss_timer.data = s->publish_timer.data = s;
     return 0;
 
 close_loop:
@@ -135,6 +144,9 @@ int dsm_service_start(struct dsm_service *s, struct dsm_driver *driver)
     driver->wake_profile = wake_profile;
     if (uv_poll_start(&s->timer_poll, UV_READABLE, on_timer))
         return DSM_E_SYSTEM;
+    s->publish = dsm_publish_open(driver);
+    if (s->publish)
+        uv_timer_start(&s->publish_timer, on_publish_time, DSM_LIVE_EVERY_MS, DSM_LIVE_EVERY_MS);
     struct dsm_signal_mask mask;
     dsm_signals_block(
         &mask); /* the new thread inherits it: signals are for the program's threads */
@@ -155,6 +167,7 @@ void dsm_service_stop(struct dsm_service *s)
     uv_async_send(&s->stop_async);
     pthread_join(s->thread, NULL);
     s->is_started = false;
+    uv_timer_stop(&s->publish_timer);
 }
 
 static void close_rest(uv_handle_t *handle, void *user)
@@ -166,6 +179,9 @@ static void close_rest(uv_handle_t *handle, void *user)
 
 void dsm_service_close(struct dsm_service *s)
 {
+    if (s->publish)
+        dsm_publish_close(s->publish);
+    s->publish = NULL;
     uv_walk(&s->loop, close_rest, NULL);
     uv_run(&s->loop, UV_RUN_DEFAULT);
     uv_loop_close(&s->loop);

@@ -15,12 +15,13 @@ struct dsm_service {
     uv_loop_t loop;
     uv_poll_t timer_poll;
     uv_async_t heap_async, profile_async, stop_async, loss_async;
-    uv_timer_t loss_timer;
+    uv_timer_t loss_timer, publish_timer;
     void (*on_unexplained_loss)(void *user); /* set before start */
     int timer_fd;
     pthread_t thread;
     bool is_started;
     struct dsm_driver *driver;
+    struct dsm_publish *publish; /* NULL: nothing to be seen */
 };
 
 /* The loop can be used (transport, joining) from here on, by the calling thread. Errors: SYSTEM. */

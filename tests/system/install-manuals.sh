@@ -10,7 +10,7 @@ complain() {
     failures=$((failures + 1))
 }
 
-for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1; do
+for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1; do
     if [ ! -f "$src/$page" ]; then
         complain "$page is missing"
     elif command -v groff >/dev/null; then
@@ -35,7 +35,7 @@ for name in $variables; do
     grep -q "$name" "$src/libdsm/dsm.7" || complain "dsm(7) does not mention $name"
 done
 # Flags, as --help has them.
-for program in dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1; do
+for program in dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1; do
     flags=$(./"${program%.?}" --help | grep -oE '^ +(-[a-z], N +)?--[a-z-]+|--[a-z]+-[a-z-]+' | grep -oE '\-\-[a-z-]+' | sort -u)
     [ -n "$flags" ] || complain "${program%.?} --help shows no flag"
     for flag in $flags; do

@@ -4,13 +4,16 @@
  *
  * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one page
  * ("halves"), which takes a write fault each; rank 0 writes to a word that rank 1 then reads
- * ("word"). The last argument "die" makes rank 1 kill itself at the end.
+ * ("word"). The last argument "die" makes rank 1 kill itself at the end; "wait" makes rank 0 wait
+ * there for the end of its input. "walk", instead of all that: rank 0 reads ROUNDS times through 4
+ * MiB of rank 1.
  */
 #include <dsm/dsm.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Its name has what a page for browsers must escape. */
 #define HALVES_NAME "<i>halves</i>&\""
@@ -27,12 +30,42 @@ static volatile uint64_t *make(const char *name)
     return addr;
 }
 
+static int walk(unsigned rounds)
+{
+    enum { BYTES = 4 << 20 };
+    struct dsm_alloc_options options;
+    void *addr;
+    uint64_t sum = 0;
+    dsm_alloc_options_init(&options);
+    options.placement = DSM_PLACE_RANK;
+    options.rank = 1;
+    options.name = "walked";
+    if (dsm_alloc(BYTES, &options, &addr) < 0)
+        return 1;
+    volatile uint64_t *words = addr;
+    /* A page that was never written costs no memory. */
+    for (size_t i = 0; i < BYTES / 8 && dsm_rank() == 1; i += 512)
+        words[i] = 1;
+    dsm_barrier();
+    for (unsigned round = 0; round < rounds && dsm_rank() == 0; round++)
+        for (size_t i = 0; i < BYTES / 8; i += 512)
+            sum += words[i];
+    if (dsm_rank() == 0 && sum != (uint64_t)rounds * (BYTES / 4096))
+        return 3;
+    return dsm_finalize() < 0;
+}
+
 int main(int argc, char **argv)
 {
     unsigned rounds = argc > 1 ? (unsigned)atoi(argv[1]) : 10;
     uint64_t sum = 0;
     if (dsm_init(NULL) < 0)
         return 1;
+    const char *then = argc > 2 ? argv[2] : "";
+    if (strcmp(then, "walk") == 0)
+        return walk(rounds);
+    if (dsm_rank() == 0 && strcmp(then, "wait") == 0)
+        printf("rank 0 is %d\n", (int)getpid());
     volatile uint64_t *halves = make(HALVES_NAME), *word = make("word");
     for (unsigned i = 1; i <= rounds; i++) {
         if (dsm_rank() == 0)
@@ -48,8 +81,14 @@ int main(int argc, char **argv)
             sum += *word;
         dsm_barrier();
     }
-    if (argc > 2 && strcmp(argv[2], "die") == 0 && dsm_rank() == 1)
+    if (strcmp(then, "die") == 0 && dsm_rank() == 1)
         raise(SIGKILL);
+    if (strcmp(then, "wait") == 0 && dsm_rank() == 0) {
+        puts("waiting");
+        fflush(stdout);
+        while (getchar() != EOF)
+            ;
+    }
     if (dsm_rank() == 1 && sum != (uint64_t)rounds * (rounds + 1) / 2)
         return 3;
     return dsm_finalize() < 0;

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/* publish.c - see publish.h. */
+#define _GNU_SOURCE
+#include "runtime/publish.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "proto/live.h"
+#include "runtime/heap.h"
+#include "runtime/stats.h"
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+struct dsm_publish {
+    struct dsm_driver *driver;
+    struct dsm_live *live;
+    int fd;
+};
+
+struct dsm_publish *dsm_publish_open(struct dsm_driver *d)
+{
+    struct dsm_publish *p = calloc(1, sizeof *p);
+    if (!p)
+        return NULL;
+    p->driver = d;
+    p->fd = memfd_create(DSM_LIVE_NAME, MFD_CLOEXEC);
+    void *map = MAP_FAILED;
+    if (p->fd >= 0 && ftruncate(p->fd, sizeof *p->live) == 0)
+        map = mmap(NULL, sizeof *p->live, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+    if (map == MAP_FAILED) {
+        dsm_log(DSM_LOG_INFO, "dsmtop will not see this rank: %s", strerror(errno));
+        if (p->fd >= 0)
+            close(p->fd);
+        free(p);
+        return NULL;
+    }
+    p->live = map;
+    p->live->version = DSM_LIVE_VERSION;
+    p->live->size_bytes = sizeof *p->live;
+    p->live->rank = d->config.self;
+    p->live->n_ranks = d->config.n_ranks;
+    p->live->pid = (uint32_t)getpid();
+    /* Jobs of one have no token to tell them apart. */
+    p->live->job = d->config.n_ranks == 1 ? p->live->pid : d->config.job;
+    p->live->start_ns = dsm_clock_ns();
+    p->live->magic = DSM_LIVE_MAGIC;
+    dsm_publish_now(p);
+    return p;
+}
+
+void dsm_publish_close(struct dsm_publish *p)
+{
+    munmap(p->live, sizeof *p->live);
+    close(p->fd);
+    free(p);
+}
+
+void dsm_publish_now(struct dsm_publish *p)
+{
+    struct dsm_live *live = p->live;
+    struct dsm_stats stats;
+    struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
+    dsm_stats_gather(p->driver, &stats);
+    uint32_t n = dsm_heap_hottest(p->driver, allocs, DSM_LIVE_ALLOCS);
+    atomic_fetch_add(&live->seq, 1);
+    atomic_thread_fence(memory_order_release);
+    live->stats = stats;
+    memcpy(live->allocs, allocs, n * sizeof *allocs);
+    live->n_allocs = n;
+    live->updated_ns = dsm_clock_ns();
+    atomic_thread_fence(memory_order_release);
+    atomic_fetch_add(&live->seq, 1);
+}
