@@ -68,7 +68,7 @@ enum dsm_lane {
  *   COLLECTIVE   sender -> partner. len = payload bytes
  * Memory: object = first page, count = pages, txn = serial of the drop.
  *   DROP_BEGIN, DROP_CLEAR manager -> all; DROP_DONE rank -> manager
- * HEAP_*, RING and DISTRIBUTE* are the runtime's: the core does not know them.
+ * HEAP_*, RING, DISTRIBUTE* and WORK are the runtime's: the core does not know them.
  */
 /* clang-format on */
 #define DSM_MESSAGE_MAP(XX)                                                                        \
@@ -97,6 +97,7 @@ enum dsm_lane {
     XX(SYNC_ASK, request)                                                                          \
     XX(SYNC_CANCEL, request)                                                                       \
     XX(SYNC_ANSWER, reply)                                                                         \
+    XX(WORK, request)       /* runtime: a function to run, and that it has ended */               \
     XX(DISTRIBUTE, request) /* runtime: bytes for the private address object */                    \
     XX(DISTRIBUTED, reply)  /* runtime: its answer; acks = DSM_E code, positive */
 

@@ -15,9 +15,11 @@
 #include "runtime/bell.h"
 #include "runtime/collective.h"
 #include "runtime/distribute.h"
+#include "runtime/globals.h"
 #include "runtime/heap.h"
 #include "runtime/membership.h"
 #include "runtime/profile.h"
+#include "runtime/runtime.h"
 #include "runtime/service.h"
 #include "runtime/settings.h"
 #include "runtime/stats.h"
@@ -339,8 +341,15 @@ static void close_all(struct runtime *r, bool has_driver)
     dsm_service_close(&r->service);
 }
 
+static void before_fork(void)
+{
+    /* NULL: no rank, or not any more. */
+    dsm_globals_before_fork(dsm_api_driver());
+}
+
 static void after_fork_in_child(void)
 {
+    dsm_globals_after_fork_in_child();
     if (atomic_load(&rt.phase) != OPEN)
         return;
     atomic_store(&rt.phase, DONE); /* the child is no rank */
@@ -348,6 +357,11 @@ static void after_fork_in_child(void)
 }
 
 int dsm_init(const struct dsm_config *config)
+{
+    return dsm_runtime_init(config, 0);
+}
+
+int dsm_runtime_init(const struct dsm_config *config, uint64_t globals_bytes)
 {
     static bool was_forked_once;
     char why[512];
@@ -372,7 +386,7 @@ int dsm_init(const struct dsm_config *config)
     dsm_log(error ? DSM_LOG_ERROR : DSM_LOG_INFO, "%s", why);
     if (error)
         return error;
-    error = dsm_region_open(&rt.region, rt.settings.region_bytes, why, sizeof why);
+    error = dsm_region_open(&rt.region, rt.settings.region_bytes, globals_bytes, why, sizeof why);
     if (error) {
         dsm_log(DSM_LOG_ERROR, "%s", why);
         return error;
@@ -402,7 +416,8 @@ int dsm_init(const struct dsm_config *config)
         rt.driver.net_ops = rt.net_ops;
         error = rt.net_ops->set_peers(rt.net, rt.info.rank, rt.info.addresses);
         if (!error && rt.net_ops->set_memory)
-            error = rt.net_ops->set_memory(rt.net, rt.region.frame, rt.region.len_bytes);
+            error =
+                rt.net_ops->set_memory(rt.net, rt.region.frame, dsm_region_total_bytes(&rt.region));
     }
     if (!error)
         error = start_profile(&rt);
@@ -418,7 +433,7 @@ int dsm_init(const struct dsm_config *config)
         return error;
     }
     if (!was_forked_once)
-        pthread_atfork(NULL, NULL, after_fork_in_child);
+        pthread_atfork(before_fork, dsm_globals_after_fork_in_parent, after_fork_in_child);
     was_forked_once = true;
     atomic_compare_exchange_strong(&rt.phase, &closed, OPEN);
     dsm_log(DSM_LOG_INFO, "rank %u of %u: region of %lu MiB at 0x%lx, trap %s, transport %s",
@@ -446,11 +461,22 @@ int dsm_api_refusal(void)
     return dsm_thread_self.top ? DSM_E_BUSY : 0;
 }
 
+void dsm_runtime_fail(int status, const char *why)
+{
+    bool is_said = is_open() && rt.membership && rt.info.is_managed &&
+                   dsm_membership_abort(rt.membership, status, why) == 0; /* dsmrun prints it */
+    dsm_log(is_said ? DSM_LOG_INFO : DSM_LOG_ERROR, "%s", why);
+    if (is_open() && !is_said)
+        end_job(status, why);
+    _exit(status);
+}
+
 int dsm_finalize(void)
 {
     if (!is_open())
         return DSM_E_STATE;
     /* From here on peers may close their connections: those that are past the barrier. */
+    dsm_globals_collect(&rt.driver);
     atomic_store(&rt.driver.is_finalizing, true);
     int error = dsm_collective_barrier(&rt.driver);
     dsm_stats_report(&rt.driver, &rt.settings, rt.net ? rt.net_ops->name : "none",
@@ -459,6 +485,7 @@ int dsm_finalize(void)
     if (rt.membership)
         (void)dsm_membership_leave(rt.membership, 2000); /* dsmd may be gone first: no harm */
     dsm_service_stop(&rt.service);
+    dsm_globals_make_private(&rt.driver);
     close_all(&rt, true);
     return error;
 }
@@ -554,7 +581,7 @@ void *dsm_realloc(void *ptr, size_t size)
     uint64_t have;
     if (!ptr)
         return dsm_malloc(size);
-    if (dsm_api_refusal() || !dsm_region_has(&rt.region, (uintptr_t)ptr) ||
+    if (dsm_api_refusal() || !dsm_region_has_heap(&rt.region, (uintptr_t)ptr) ||
         dsm_heap_size(&rt.driver, ptr, &have)) {
         errno = EINVAL;
         return NULL;
@@ -576,8 +603,8 @@ int dsm_free(void *ptr)
     int error = dsm_api_refusal();
     if (error)
         return error;
-    error =
-        dsm_region_has(&rt.region, (uintptr_t)ptr) ? dsm_heap_free(&rt.driver, ptr) : DSM_E_INVAL;
+    error = dsm_region_has_heap(&rt.region, (uintptr_t)ptr) ? dsm_heap_free(&rt.driver, ptr)
+                                                             : DSM_E_INVAL;
     if (error == DSM_E_INVAL)
         dsm_log(DSM_LOG_ERROR, "dsm_free(0x%lx): no live block starts there",
                 (unsigned long)(uintptr_t)ptr);
@@ -587,11 +614,14 @@ int dsm_free(void *ptr)
 /* Pages [*first, *first + *n) that touch [addr, addr + len). */
 static int page_range(const void *addr, size_t len, dsm_page_t *first_out, uint64_t *n_out)
 {
-    uintptr_t offset = (uintptr_t)addr - (uintptr_t)rt.region.app;
-    if (!dsm_region_has(&rt.region, (uintptr_t)addr) || len > rt.region.len_bytes - offset)
+    uintptr_t start = (uintptr_t)addr, end = start + len;
+    bool is_global = dsm_region_has_globals(&rt.region, start);
+    uintptr_t segment = (uintptr_t)(is_global ? rt.region.globals : rt.region.app);
+    uint64_t bytes = is_global ? rt.region.globals_bytes : rt.region.len_bytes;
+    if (!dsm_region_has(&rt.region, start) || len > bytes - (start - segment))
         return DSM_E_RANGE;
-    *first_out = offset >> DSM_PAGE_SHIFT;
-    *n_out = len ? ((offset + len - 1) >> DSM_PAGE_SHIFT) - *first_out + 1 : 0;
+    *first_out = dsm_region_page(&rt.region, start);
+    *n_out = len ? ((end - 1) >> DSM_PAGE_SHIFT) - (start >> DSM_PAGE_SHIFT) + 1 : 0;
     return 0;
 }
 
@@ -635,7 +665,7 @@ int dsm_touch(const void *addr, size_t len, enum dsm_access access)
     uint64_t n;
     int error = page_range(addr, len, &first, &n);
     for (uint64_t i = 0; !error && i < n; i++) {
-        uintptr_t page = (uintptr_t)rt.region.app + ((first + i) << DSM_PAGE_SHIFT);
+        uintptr_t page = dsm_region_addr(&rt.region, first + i);
         if (i % TOUCH_AHEAD_PAGES == 0 && n > 1) {
             uint64_t ahead = n - i < TOUCH_AHEAD_PAGES ? n - i : TOUCH_AHEAD_PAGES;
             error = dsm_prefetch((const void *)page, ahead << DSM_PAGE_SHIFT, access);
@@ -664,7 +694,7 @@ int dsm_where(const void *addr, struct dsm_where *out)
     dsm_core_inspect(rt.driver.core, page, &info);
     (void)dsm_heap_describe(&rt.driver, page, &where);
     dsm_driver_leave(&rt.driver, &guard);
-    where.unit_addr = (uint64_t)(uintptr_t)rt.region.app + info.unit.first * DSM_PAGE_BYTES;
+    where.unit_addr = dsm_region_addr(&rt.region, info.unit.first);
     where.unit_bytes = (uint64_t)info.unit.n_pages * DSM_PAGE_BYTES;
     where.state = states[info.access];
     where.is_owner = info.is_owner;

@@ -15,7 +15,7 @@ static int check(struct dsm_driver *d, const void *addr, int64_t timeout_ns, uin
         return DSM_E_RANGE;
     if (timeout_ns < DSM_FOREVER)
         return DSM_E_INVAL;
-    *offset_out = (uintptr_t)addr - (uintptr_t)d->region->app;
+    *offset_out = dsm_region_offset(d->region, (uintptr_t)addr);
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #include "runtime/locks.h"
 #include "runtime/observe.h"
 #include "runtime/sync.h"
+#include "runtime/work.h"
 #include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
@@ -27,7 +28,7 @@
 
 static dsm_page_t page_of(const struct dsm_driver *d, uintptr_t addr)
 {
-    return (addr - (uintptr_t)d->region->app) >> DSM_PAGE_SHIFT;
+    return dsm_region_page(d->region, addr);
 }
 
 /* ---- faults -------------------------------------------------------------------------------- */
@@ -231,6 +232,9 @@ static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *he
     case DSM_MSG_RING:
         dsm_bell_on_ring(d, from);
         break;
+    case DSM_MSG_WORK:
+        error = dsm_work_on_message(d, &m);
+        break;
     case DSM_MSG_COLLECTIVE:
         if (m.len) {
             error = dsm_collective_buffer(d, &m, dst_out);
@@ -379,7 +383,7 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         .n_ranks = config->n_ranks,
         .epoch = config->epoch,
         .job = config->job,
-        .n_pages = region->len_bytes >> DSM_PAGE_SHIFT,
+        .n_pages = dsm_region_total_bytes(region) >> DSM_PAGE_SHIFT,
         .frame_limit = config->mem_max_bytes >> DSM_PAGE_SHIFT,
         .seed = 0x5eed0000ull + config->self,
         .placement = d->placement,
@@ -450,6 +454,7 @@ void dsm_driver_close(struct dsm_driver *d)
 {
     dsm_distribute_close(d);
     dsm_bell_close(d);
+    dsm_work_close(d);
     dsm_heap_close(d);
     dsm_collective_close(d);
     dsm_sync_close(d);

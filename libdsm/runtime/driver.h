@@ -70,6 +70,7 @@ struct dsm_heap;
 struct dsm_bell;
 struct dsm_sync;
 struct dsm_distribute;
+struct dsm_work;
 
 /* Everything the driver counts beyond the core's counters; under the lock. */
 struct dsm_driver_stats {
@@ -165,6 +166,7 @@ struct dsm_driver {
     struct dsm_collective *collective;
     struct dsm_heap *heap;
     struct dsm_bell *bell;
+    struct dsm_work *work; /* NULL: not that kind of program */
     struct dsm_driver_stats stats;
     struct dsm_thrash *thrash;
     struct dsm_trouble trouble; /* to be told */

@@ -22,7 +22,7 @@
 
 static uintptr_t app_addr(const struct dsm_driver *d, dsm_page_t page)
 {
-    return (uintptr_t)d->region->app + (page << DSM_PAGE_SHIFT);
+    return dsm_region_addr(d->region, page);
 }
 
 /* Our own state is beyond repair: end at once, loudly. */
@@ -313,7 +313,8 @@ static bool map(struct dsm_driver *d, const struct dsm_action *a, uint32_t n_uni
         return true;
     }
     bool fits = lazy->n_units && lazy->is_write == is_write && lazy->unit_pages == unit_pages &&
-                a->page == lazy->first + (uint64_t)lazy->n_units * lazy->unit_pages;
+                a->page == lazy->first + (uint64_t)lazy->n_units * lazy->unit_pages &&
+                a->page != dsm_region_border(d->region);
     if (!fits) {
         dsm_driver_map_lazy(d);
         *lazy = (struct dsm_lazy_maps){
@@ -360,7 +361,8 @@ static uint32_t gather(struct dsm_driver *d, struct dsm_action *a, uint32_t from
         if (later->type == DSM_ACTION_SEND_BYTES || later->type == DSM_ACTION_SEND)
             continue;
         if (later->type != a->type || later->page != a->page + a->n_pages ||
-            later->n_pages != unit_pages || later->is_zero != a->is_zero)
+            later->n_pages != unit_pages || later->is_zero != a->is_zero ||
+            later->page == dsm_region_border(d->region))
             break;
         a->n_pages += unit_pages;
         later->n_pages = 0;

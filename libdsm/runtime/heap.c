@@ -562,6 +562,12 @@ void dsm_heap_forget(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 
 bool dsm_heap_describe(struct dsm_driver *d, dsm_page_t page, struct dsm_where *where)
 {
+    if (page >= dsm_region_border(d->region)) {
+        where->alloc_addr = (uint64_t)(uintptr_t)d->region->globals;
+        where->alloc_bytes = d->region->globals_bytes;
+        dsm_format(where->alloc_name, sizeof where->alloc_name, "global variables");
+        return true;
+    }
     for (struct allocation *a = d->heap->allocations; a; a = a->next) {
         if (page - a->first >= a->n_pages)
             continue;

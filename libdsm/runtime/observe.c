@@ -48,7 +48,7 @@ void dsm_observe_fault(struct dsm_driver *d, const struct dsm_observed_fault *f)
         .unit_log2 = log2_of(n_pages),
         .peer = f->served_by,
         .time_ns = f->start_ns,
-        .a = f->addr - (uintptr_t)d->region->app,
+        .a = dsm_region_offset(d->region, f->addr),
         .b = f->ip,
         .c = f->end_ns - f->start_ns,
     };
@@ -105,7 +105,7 @@ void dsm_observe_lock(struct dsm_driver *d, uint64_t id, uint64_t start_ns, uint
     struct dsm_profile_slot slot = {.kind = DSM_PROFILE_LOCK,
                                     .peer = DSM_PROFILE_NO_PEER,
                                     .time_ns = start_ns,
-                                    .a = id - (uintptr_t)d->region->app,
+                                    .a = dsm_region_offset(d->region, id),
                                     .c = end_ns - start_ns};
     add(d, &slot);
 }

@@ -40,8 +40,10 @@ static void advise(void *addr, uint64_t len)
     (void)madvise(addr, len, MADV_DONTDUMP);
 }
 
-int dsm_region_open(struct dsm_region *region, uint64_t len_bytes, char *why, size_t why_bytes)
+int dsm_region_open(struct dsm_region *region, uint64_t heap_bytes, uint64_t globals_bytes,
+                    char *why, size_t why_bytes)
 {
+    uint64_t len_bytes = heap_bytes + globals_bytes;
     int error = check_limit(RLIMIT_FSIZE, "RLIMIT_FSIZE (ulimit -f)", len_bytes, why, why_bytes);
     if (!error)
         error = check_limit(RLIMIT_AS, "RLIMIT_AS (ulimit -v)", 2 * len_bytes, why, why_bytes);
@@ -72,7 +74,8 @@ int dsm_region_open(struct dsm_region *region, uint64_t len_bytes, char *why, si
         goto close_memfd;
     }
     advise(frame, len_bytes);
-    *region = (struct dsm_region){.frame = frame, .len_bytes = len_bytes, .memfd = memfd};
+    *region = (struct dsm_region){
+        .frame = frame, .len_bytes = heap_bytes, .globals_bytes = globals_bytes, .memfd = memfd};
     return 0;
 
 close_memfd:
@@ -111,6 +114,16 @@ void dsm_region_unmap_app(struct dsm_region *region)
     region->app = NULL;
 }
 
+int dsm_region_map_globals(struct dsm_region *region, uint8_t *addr)
+{
+    void *p = mmap(addr, region->globals_bytes, PROT_READ | PROT_WRITE,
+                   MAP_SHARED | MAP_NORESERVE | MAP_FIXED, region->memfd, (off_t)region->len_bytes);
+    if (p == MAP_FAILED)
+        return DSM_E_SYSTEM;
+    region->globals = addr;
+    return 0;
+}
+
 void dsm_region_materialise(const struct dsm_region *region, dsm_page_t first, uint64_t n_pages)
 {
     /* A read through a shared mapping of a hole allocates the page. */
@@ -128,7 +141,7 @@ int dsm_region_punch(const struct dsm_region *region, dsm_page_t first, uint64_t
 void dsm_region_close(struct dsm_region *region)
 {
     dsm_region_unmap_app(region);
-    munmap(region->frame, region->len_bytes);
+    munmap(region->frame, dsm_region_total_bytes(region));
     close(region->memfd);
     region->memfd = -1;
 }

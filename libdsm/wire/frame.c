@@ -84,6 +84,7 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_HEAP_ANSWER] = {.is_known = true},
     [DSM_MSG_HEAP_FREE] = {.is_known = true},
     [DSM_MSG_RING] = {.is_known = true},
+    [DSM_MSG_WORK] = {.is_known = true},
 };
 
 void dsm_frame_encode(const struct dsm_message *message, uint8_t out[DSM_MESSAGE_HEADER_BYTES])
