@@ -10,7 +10,7 @@ complain() {
     failures=$((failures + 1))
 }
 
-for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1; do
+for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1 dsmcc/dsmcc.1; do
     if [ ! -f "$src/$page" ]; then
         complain "$page is missing"
     elif command -v groff >/dev/null; then
@@ -35,11 +35,19 @@ for name in $variables; do
     grep -q "$name" "$src/libdsm/dsm.7" || complain "dsm(7) does not mention $name"
 done
 # Flags, as --help has them.
-for program in dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1; do
+for program in dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1 dsmcc/dsmcc.1; do
     flags=$(./"${program%.?}" --help | grep -oE '^ +(-[a-z], N +)?--[a-z-]+|--[a-z]+-[a-z-]+' | grep -oE '\-\-[a-z-]+' | sort -u)
     [ -n "$flags" ] || complain "${program%.?} --help shows no flag"
     for flag in $flags; do
         sed 's/\\-/-/g' "$src/$program" | grep -qe "$flag\b" || complain "$program does not mention $flag"
     done
+done
+# Every macro of the macro file.
+for name in $(sed -n 's/^define(\([A-Z0-9_]*\),.*/\1/p' "$src/share/dsm/parmacs.m4"); do
+    case $name in
+    ENV | *TRACE_O* | *_SIM_O* | *_SCHED_O* | AUG_O* | AUG_SET* | SPLASH3* | ST_LOG | SET_HOME | NEWPROC | RESET_* | \
+        ALLOCATE_* | ADEC | AINIT | PROBEND | BARINCLUDE | BAREXCLUDE | NLOCK* | NUNLOCK | NU_GS* | NU_GET*) ;;
+    *) grep -qw "$name" "$src/dsmcc/dsmcc.1" || complain "dsmcc(1) does not mention $name" ;;
+    esac
 done
 exit $((failures != 0))

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+# A program that uses every PARMACS macro runs on one and on several ranks over every trap backend;
+# programs end as they should; what cannot work is refused with one line.
+set -u
+src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
+build=${abs_top_builddir:-$PWD}
+dsmrun=$build/dsmrun/dsmrun
+dsmcc=$build/dsmcc/dsmcc
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+passed=0 failed=0
+for name in $(compgen -e | grep '^DSM' || true); do
+    unset "$name"
+done
+unset CC CFLAGS
+
+skip() {
+    echo "skipped: $*"
+    exit 77
+}
+if nm -D "$build/.libs/libdsm.so" 2>/dev/null | grep -qE '__(asan|tsan)_init'; then
+    skip "built with a sanitizer, whose data would be shared: the plain build runs this"
+fi
+[ -f "$build/.libs/libdsm.so" ] || skip "no shared library was built"
+command -v m4 >/dev/null || skip "no m4"
+command -v cc >/dev/null || skip "no cc"
+
+# expect STATUS OUT ERR COMMAND...: the exit status; a line of the output that matches; the one line
+# on stderr matches, or there is none (empty).
+expect() {
+    local status=$1 out=$2 err=$3 got lines
+    shift 3
+    timeout -k 5 120 "$@" >"$work/out" 2>"$work/err" </dev/null
+    got=$?
+    lines=$(wc -l <"$work/err")
+    if [ "$got" -ne "$status" ] || { [ -n "$out" ] && ! grep -Eq "$out" "$work/out"; } ||
+        [ "$lines" -ne "$([ -n "$err" ] && echo 1 || echo 0)" ] ||
+        { [ -n "$err" ] && ! grep -Eq "$err" "$work/err"; }; then
+        failed=$((failed + 1))
+        echo "FAILED (status $got, wanted $status, /$out/ and /$err/): DSM_TRAP=${DSM_TRAP-} $*"
+        sed 's/^/  | /' "$work/out" "$work/err" | tail -n 20
+    else
+        passed=$((passed + 1))
+    fi
+}
+
+cd "$work" || exit 1
+for file in team.h team.c things.c; do
+    m4 "$src/share/dsm/parmacs.m4" "$src/tests/system/parmacs/$file.in" >"$file" || exit 1
+done
+build_team() {
+    local name=$1
+    shift
+    "$dsmcc" -Wall -Wextra -O1 "$@" team.c things.c -o "$name" || { echo "FAILED: dsmcc $*"; exit 1; }
+}
+build_team team
+build_team fixed -no-pie
+build_team owning --private-globals
+build_team mallocs --shared-malloc
+team=$work/team
+
+for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
+    export DSM_TRAP=$t
+    for job in "1 1" "1 3" "2 2" "3 5"; do
+        read -r ranks workers <<<"$job"
+        expect 0 '^right$' '' "$dsmrun" -n "$ranks" "$team" "$workers"
+        lines=$(grep -c '^a line of worker [0-9]*, long .* care$' out)
+        [ "$lines" -eq "$workers" ] || { failed=$((failed + 1)); echo "FAILED: $lines lines, torn"; }
+    done
+    expect 0 '^at exit: 64 4711$' '' "$dsmrun" -n 2 "$team" 3 rounds
+    expect 0 '^at exit: 18 4711$' '' "$dsmrun" -n 2 "$team" 2 fork
+    expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 calls
+done
+unset DSM_TRAP
+expect 0 '^right$' '' "$team" 3
+expect 0 '^right$' '' "$dsmrun" -n 2 "$work/fixed" 3
+expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 exit-in-worker
+expect 0 '^right$' '' "$dsmrun" -n 3 "$team" 3 no-wait
+expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 2 clock
+expect 0 '^usage$' '' "$dsmrun" -n 3 "$team" 2 help
+
+expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private
+expect 0 '^right$' '' env DSM_GLOBALS=private "$dsmrun" -n 2 "$team" 2 private
+expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 4 malloc
+expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 3
+
+expect 1 '' 'with private globals each rank has room for one worker: 2 ranks' \
+    "$dsmrun" -n 2 "$work/owning" 3 private
+expect 1 '' 'a worker on rank [12] called exit\(5\)' "$dsmrun" -n 3 "$team" 3 worker-fails
+expect 7 '' 'main\(\) ended with status 7 while 1 workers ran' "$dsmrun" -n 2 "$team" 2 main-fails
+expect 1 '' 'CREATE was used by a worker' "$dsmrun" -n 2 "$team" 2 create-in-worker
+expect 1 '' 'UNLOCK: this worker does not hold the lock 0x' "$dsmrun" -n 2 "$team" 2 unlock
+expect 1 '' 'LOCK: this worker holds the lock 0x[0-9a-f]* already' "$dsmrun" -n 2 "$team" 2 lock-twice
+expect 1 '' 'LOCK: 0x[0-9a-f]* is not shared' "$dsmrun" -n 2 "$team" 2 local-lock
+expect 1 '' 'BARRIER was used before MAIN_INITENV' "$dsmrun" -n 2 "$team" 2 early
+expect 1 '' '2 workers run already, and no more are allowed \(DSM_WORKERS_MAX\)' \
+    env DSM_WORKERS_MAX=2 "$dsmrun" -n 2 "$team" 4
+expect 1 '' 'DSM_GLOBALS=both: allowed is shared or private' env DSM_GLOBALS=both "$dsmrun" -n 2 "$team" 2
+expect 1 '' 'loaded at 0x.* randomisation is on' "$dsmrun" --randomize -n 2 "$team" 2
+
+# Programs that were built otherwise.
+file_link=$("$dsmcc" --showme-link)
+compile=$("$dsmcc" --showme-compile)
+cc -O1 ${compile/-fPIC/-fno-pie} team.c things.c -no-pie $file_link -o copies
+expect 1 '' 'keeps (stdout|stderr) of another library .*R_X86_64_COPY' "$dsmrun" -n 2 ./copies 2
+cc -O1 $compile team.c things.c ${file_link/-z,now/-z,lazy} -o lazy
+expect 1 '' 'binds lazily' "$dsmrun" -n 2 ./lazy 2
+cc -O1 $compile team.c things.c ${file_link/--build-id=sha1/--build-id=none} -o nameless
+expect 1 '' 'has no build id' "$dsmrun" -n 2 ./nameless 2
+cc -O1 $compile team.c things.c ${file_link#*--wrap=main} -o plain
+expect 1 '' 'was not linked as one with workers: build it with dsmcc' ./plain 2
+build_team counted --coverage
+expect 1 '' 'built with --coverage, whose own data would be among them' "$dsmrun" -n 2 ./counted 2
+build_team other -DOTHER=1 -g3
+printf '#!/bin/sh\nif [ "$DSM_RANK" = 1 ]; then exec %s "$@"; fi\nexec %s "$@"\n' \
+    "$work/other" "$work/team" >mixed
+chmod +x mixed
+expect 1 '' 'the executable here has build id [0-9a-f]{40}, that of rank 0 [0-9a-f]{40}' \
+    "$dsmrun" -n 2 ./mixed 2
+expect 2 '' 'DSMCC_CC=dsmcc: it takes the compiler' env DSMCC_CC=dsmcc "$dsmcc" -c team.c
+
+left=$(pgrep -f "^$work/" | wc -l)
+[ "$left" -eq 0 ] || { failed=$((failed + 1)); echo "FAILED: $left processes are left behind"; }
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
