@@ -10,7 +10,7 @@ complain() {
     failures=$((failures + 1))
 }
 
-for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1 dsmcc/dsmcc.1; do
+for page in libdsm/dsm.3 libdsm/dsm.7 dsmrun/dsmrun.1 dsmd/dsmd.8 report/dsm-report.1 dsm_info/dsm_info.1 dsmtop/dsmtop.1 dsmcc/dsmcc.1 compat/dsm-jia.3 compat/dsm-tmk.3; do
     if [ ! -f "$src/$page" ]; then
         complain "$page is missing"
     elif command -v groff >/dev/null; then
@@ -27,6 +27,12 @@ for name in $(grep -oE '\b(dsm_[a-z0-9_]+)\(' "$src/libdsm/include/dsm/dsm.h" | 
 done
 for name in $(sed -n 's/^ *XX(\([A-Z]*\), [0-9]*,.*/\1/p' "$src/libdsm/include/dsm/dsm.h"); do
     grep -qx ".B DSM_E_$name" "$src/libdsm/dsm.3" || complain "dsm(3) does not list DSM_E_$name"
+done
+for page in jia:jia.h tmk:Tmk.h; do
+    for name in $(grep -oE '\b(jia_[a-z0-9_]+|jia(pid|hosts)|Tmk_[a-z_]+)\b' "$src/compat/include/dsm/${page#*:}" | sort -u); do
+        case $name in jia_i_) continue ;; esac
+        grep -q "$name\b" "$src/compat/dsm-${page%:*}.3" || complain "dsm-${page%:*}(3) does not mention $name"
+    done
 done
 # Variables that the code reads, by name in quotes.
 variables=$(grep -rhoE '"DSM_[A-Z_]+"' "$src"/libdsm --include=*.c | tr -d '"' | grep -v '^DSM_E_' | sort -u)

@@ -69,9 +69,20 @@ done
 $cc -Wall -Wextra -Wno-unused-parameter -Werror $extra cells.c $flags -o cells || fail "README's program"
 expect "4 ranks: the sum is 499999500000" "$root$bindir/dsmrun" -n 4 ./cells
 
+# Programs with the calls of JIAJIA and TreadMarks, as they include them.
+printf '#include "jia.h"\n#include "setting.h"\n#include <stdio.h>\nint main(int c, char **v)\n{\n jia_init(c, v);\n jia_barrier(1);\n if (!jiapid)\n  printf("%%d\\n", jiahosts);\n jia_exit();\n return 0;\n}\n' >jia.c
+printf '#include "Tmk.h"\n#include <stdio.h>\nint *p;\nmain(argc, argv)\nint argc;\nchar **argv;\n{\n Tmk_startup(argc, argv);\n if (Tmk_proc_id == 0) {\n  p = (int *)Tmk_malloc(4);\n  *p = 40;\n  Tmk_distribute(&p, sizeof p);\n }\n Tmk_barrier(0);\n if (Tmk_proc_id == Tmk_nprocs - 1)\n  printf("%%d\\n", *p + Tmk_nprocs);\n Tmk_exit(0);\n}\n' >tmk.c
+$cc $extra jia.c $(pkg-config --cflags --libs dsm-jia) -o jia || fail "dsm-jia: $(pkg-config --cflags --libs dsm-jia)"
+$cc -std=gnu89 -w $extra tmk.c $(pkg-config --cflags --libs dsm-tmk) -o tmk || fail "dsm-tmk: $(pkg-config --cflags --libs dsm-tmk)"
+expect "2" "$root$bindir/dsmrun" -n 2 ./jia
+expect "43" "$root$bindir/dsmrun" -n 3 ./tmk
+$cc $extra jia.c $(pkg-config --cflags dsm-jia) "$root$libdir/libdsm-jia.a" "$root$libdir/libdsm.a" $private -o jia-static ||
+    fail "static: dsm-jia"
+expect "2" "$root$bindir/dsmrun" -n 2 ./jia-static
+
 # C++ may include the header.
 if command -v g++ >/dev/null; then
-    printf '#include <dsm/dsm.h>\nint main() { return dsm_init(nullptr) < 0; }\n' >cxx.cc
+    printf '#include <dsm/dsm.h>\n#include <dsm/jia.h>\n#include <dsm/Tmk.h>\nint main() { jia_barrier(1); return dsm_init(nullptr) < 0; }\n' >cxx.cc
     g++ -Wall -Wextra -Werror -pedantic -c cxx.cc $(pkg-config --cflags dsm) -o cxx.o || fail "C++"
 fi
 cd "$build"

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: BSD-3-Clause
 # The library shows dsm_* and the functions it stands in front of, as dsm(7) lists them, and nothing
-# else: whatever else it showed could clash with a program's own names.
+# else: whatever else it showed could clash with a program's own names. Likewise the libraries of
+# JIAJIA's and TreadMarks' calls, each with its names.
 set -eu
 src=${srcdir:-$(dirname "$0")/../..}
 manual=$src/libdsm/dsm.7
@@ -53,5 +54,29 @@ if [ -f .libs/libdsm.so ]; then
     done < <(sed -n 's/^DSM_API .*[ *]\(dsm_[a-z0-9_]*\)(.*/\1/p' "$header")
 fi
 [ ! -f .libs/libdsm.a ] || check .libs/libdsm.a --defined-only --extern-only
+# compat LIBRARY HEADER PATTERN: it shows what the header declares, and those names alone.
+compat() {
+    local file name
+    for file in .libs/libdsm-$1.so .libs/libdsm-$1.a; do
+        [ -f "$file" ] || continue
+        while read -r name; do
+            grep -qE "^($3|dsm_compat_[a-z_]*)\$" <<<"$name" || complain "$file shows $name"
+            case $file:$name in
+            *.so:dsm_compat_*) complain "$file shows $name" ;;
+            esac
+        done < <(nm $([ "${file%.so}" = "$file" ] || echo -D) --defined-only --extern-only "$file" |
+            awk 'NF == 3 && $2 ~ /[A-TV-Z]/ { print $3 }' | sort -u)
+    done
+    while read -r name; do
+        [ ! -f ".libs/libdsm-$1.so" ] || nm -D --defined-only ".libs/libdsm-$1.so" | grep -q " [TBD] $name\$" ||
+            complain "$name is missing in libdsm-$1.so"
+        declared=$((declared + 1))
+    done < <(sed -nE 's,/\*.*,,; s/ TMK_NORETURN//; s/^(JIA|TMK)_API .*[ *]([a-zA-Z_0-9]+)(\(.*|;.*)$/\2/p' "$src/compat/include/dsm/$2")
+}
+declared=0
+compat jia jia.h 'jiapid|jiahosts|jia_[a-z0-9_]+'
+compat tmk Tmk.h 'Tmk_[a-z_]+|tmk_distribute_[a-z_]+'
+[ "$declared" -gt 40 ] || complain "jia.h and Tmk.h declare only $declared names"
+
 [ -f .libs/libdsm.so ] || [ -f .libs/libdsm.a ] || complain "no library was built"
 exit $((failures != 0))
