@@ -266,6 +266,7 @@ static void put_hints(const struct writer *w)
         const struct dsm_hint *hint = &w->core->hints[i];
 
         put(w, hint->next);
+        put(w, (uint64_t)hint->step_pages);
         put(w, hint->left_pages << 8 | hint->access);
     }
     put(w, UINT64_MAX);

@@ -4,10 +4,11 @@
  * numbers, for telling states apart.
  *
  * In a fixed order: queues in their order, tables in the order of their keys. Left out: offsets and
- * free lists, counters, the random generator. Transaction numbers, request numbers and times go to
- * callbacks of their own because the core only compares them, so that a caller may rename them
- * (order-preserving). Transaction numbers of different units are compared only where a run of units
- * is asked for. Cost grows with the square of the entries: for small states.
+ * free lists, counters, the random generator, and what decides about fetching ahead (explored cores
+ * do not do that: a hint of the program's is as good). Transaction numbers, request numbers and
+ * times go to callbacks of their own because the core only compares them, so that a caller may
+ * rename them (order-preserving). Transaction numbers of different units are compared only where a
+ * run of units is asked for. Cost grows with the square of the entries: for small states.
  */
 #ifndef DSM_CORE_CANON_H
 #define DSM_CORE_CANON_H

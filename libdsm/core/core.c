@@ -366,6 +366,7 @@ static int on_fault(struct dsm_step *s, const struct dsm_event *event)
     copy = dsm_copy_get(core, &unit);
     count_fault(core, copy, access);
     dsm_hold_fault(s, unit.first, event->fault.ip, event->fault.thread);
+    dsm_ahead_fault(s, copy, access, event->fault.thread);
     dsm_request_fault(s, copy, access);
     return 0;
 }

@@ -31,6 +31,7 @@ struct dsm_core_config {
     uint64_t full_after_ns;   /* a fault that waits for frames fails when for so long no rank had
                                * room;   0: 1,000,000,000; DSM_FULL_NEVER */
     uint32_t prefetch_window; /* units in flight; 0: 1,024 */
+    uint32_t ahead_bytes;     /* fetched ahead by itself at once, at most; 0: nothing is */
     const struct dsm_placement_table *placement; /* shared with the driver, not copied */
     uint64_t memory_bytes; /* all of the core's memory; 0: derived from n_pages and n_ranks */
 };
@@ -82,6 +83,7 @@ bool dsm_core_has_objects(const struct dsm_core *core);
 struct dsm_core_counters {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t fetched_zero, invalidations, downgrades, prefetch_asked;
+    uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages */
     uint64_t evicted_zero, evicted_shared, evicted_owned;
     uint64_t frames_pages, frames_peak_pages;
     uint64_t messages[DSM_MSG_N_TYPES]; /* sent, by type; to itself not counted */

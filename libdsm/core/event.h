@@ -10,7 +10,15 @@
  * What the core remembers of one application thread, for the upward-waiting rule. Owned by the
  * driver (thread-local), zeroed at first, written by the core alone.
  */
-#define DSM_THREAD_KEEPS 8
+#define DSM_THREAD_KEEPS  8
+#define DSM_THREAD_TRAILS 4
+#define DSM_TRAIL_STEPS   4
+/* The last faults of a thread in one allocation. */
+struct dsm_core_trail {
+    dsm_page_t area;                /* its first page + 1; 0: unused */
+    dsm_page_t last;                /* unit */
+    int64_t steps[DSM_TRAIL_STEPS]; /* in pages, newest first */
+};
 struct dsm_core_thread {
     uint64_t ip;                          /* instruction of the last fault */
     dsm_page_t waiting;                   /* unit it waits for + 1; 0: none */
@@ -18,6 +26,9 @@ struct dsm_core_thread {
     uint8_t kept[DSM_THREAD_KEEPS];       /* granted[i] is kept until `waiting` is granted */
     uint32_t n_granted;
     uint32_t repeats; /* a unit lost and faulted again at the same instruction */
+    /* From here on of all instructions. */
+    uint32_t next_trail;
+    struct dsm_core_trail trails[DSM_THREAD_TRAILS];
 };
 
 enum dsm_event_type {

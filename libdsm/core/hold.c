@@ -173,7 +173,7 @@ void dsm_hold_fault(struct dsm_step *s, dsm_page_t first, uint64_t ip,
         return;
     give_up_keeps(s, thread); /* only if its last wait ended without RESUMED */
     if (thread->ip != ip) {
-        memset(thread, 0, sizeof *thread);
+        memset(thread, 0, offsetof(struct dsm_core_thread, next_trail));
         thread->ip = ip;
     }
     at = find_granted(thread, first);

@@ -56,6 +56,7 @@ bool dsm_holder_take_away(struct dsm_step *s, struct dsm_copy *copy)
     bool was_mapped = copy->flags & DSM_COPY_F_MAPPED;
 
     dsm_evict_set_offered(s->core, copy, false);
+    dsm_ahead_lose(s->core, copy);
     dsm_copy_move(s->core, copy, DSM_COPY_ABSENT);
     copy->flags &= (uint16_t) ~(DSM_COPY_F_MAPPED | DSM_COPY_F_FRESH);
     copy->hold = DSM_HOLD_NO;

@@ -20,6 +20,13 @@ static void forget(struct dsm_core *core)
     core->n_hints--;
 }
 
+void dsm_prefetch_put(struct dsm_core *core, struct dsm_hint hint)
+{
+    if (core->n_hints == DSM_HINTS_MAX)
+        forget(core); /* the oldest: what was hinted last is wanted most */
+    core->hints[core->n_hints++] = hint;
+}
+
 int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event)
 {
     struct dsm_core *core = s->core;
@@ -29,12 +36,10 @@ int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event)
     if (first >= core->config.n_pages || n_pages > core->config.n_pages - first ||
         (event->prefetch.access != DSM_ACCESS_READ && event->prefetch.access != DSM_ACCESS_WRITE))
         return DSM_E_INVAL;
-    if (n_pages == 0)
-        return 0;
-    if (core->n_hints == DSM_HINTS_MAX)
-        forget(core); /* the oldest: what was hinted last is wanted most */
-    core->hints[core->n_hints++] =
-        (struct dsm_hint){.next = first, .left_pages = n_pages, .access = event->prefetch.access};
+    if (n_pages > 0)
+        dsm_prefetch_put(core, (struct dsm_hint){.next = first,
+                                                 .left_pages = n_pages,
+                                                 .access = event->prefetch.access});
     return 0;
 }
 
@@ -46,6 +51,8 @@ void dsm_prefetch_forget(struct dsm_core *core, dsm_page_t first, uint64_t n_pag
         struct dsm_hint hint = core->hints[i];
         dsm_page_t end = hint.next + hint.left_pages;
 
+        if (hint.step_pages) /* rare, and short: none of it is worth the care */
+            continue;
         if (hint.next < first + n_pages && first < end) {
             if (hint.next < first) {
                 hint.left_pages = first - hint.next; /* what comes behind the range goes with it */
@@ -99,8 +106,9 @@ static void take_run(struct dsm_core *core, struct dsm_hint *hint, uint32_t *bud
         uint64_t passed = unit.first + unit.n_pages - hint->next;
         bool has_copy, is_in = is_wanted(core, &unit, hint->access, &has_copy);
 
-        if (run->count > 0 && (!is_in || !has_room_for(core, run) || unit.home != run->first.home ||
-                               unit.n_pages != run->first.n_pages || has_copy != run->has_copy))
+        if (run->count > 0 && (!is_in || hint->step_pages || !has_room_for(core, run) ||
+                               unit.home != run->first.home || unit.n_pages != run->first.n_pages ||
+                               has_copy != run->has_copy))
             return;
         if (is_in && run->count == 0) {
             run->first = unit;
@@ -108,7 +116,7 @@ static void take_run(struct dsm_core *core, struct dsm_hint *hint, uint32_t *bud
         }
         run->count += is_in;
         (*budget)--;
-        hint->next += passed;
+        hint->next += hint->step_pages ? (uint64_t)hint->step_pages : passed;
         hint->left_pages -= passed < hint->left_pages ? passed : hint->left_pages;
     }
 }

@@ -125,7 +125,10 @@ static void finish(struct dsm_step *s, struct dsm_copy *copy, struct dsm_pending
     switch ((enum dsm_message_access)pending->access) {
     case DSM_ACCESS_READ:
         dsm_copy_move(core, copy, is_zero ? DSM_COPY_ZERO : DSM_COPY_SHARED);
-        map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_READ);
+        if (is_zero) /* mapping it makes the frame: no trap will tell */
+            copy->flags &= (uint16_t)~DSM_COPY_F_MARKER;
+        if (is_waited || !(copy->flags & DSM_COPY_F_MARKER))
+            map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_READ);
         break;
     case DSM_ACCESS_WRITE:
         dsm_copy_move(core, copy, DSM_COPY_OWNED_WRITE);

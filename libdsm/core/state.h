@@ -71,6 +71,7 @@ enum {
     DSM_COPY_F_TIMED = 1 << 5,     /* in the list of units whose orders wait for a hold's end */
     DSM_COPY_F_STARVED = 1 << 6,   /* in the list of units that wait for frames */
     DSM_COPY_F_OFFERED = 1 << 7,   /* offered to another rank, no answer yet or taken */
+    DSM_COPY_F_MARKER = 1 << 9,    /* its first use tells that fetching ahead pays; see ahead.c */
 };
 
 /* One unit at this rank; only for units that were ever touched here. Kept until dropped: `seen`
@@ -97,6 +98,7 @@ struct dsm_copy {
     uint32_t n_orders;
     uint16_t n_keeps; /* threads that keep it by the upward rule */
     uint8_t frame_class;
+    uint8_t n_ahead; /* of a marker: units it speaks for */
     dsm_rank_t owner_hint;
     dsm_rank_t receiving_from;
     uint32_t receiving_bytes; /* accepted, not RECEIVED */
@@ -280,8 +282,23 @@ struct dsm_local_message {
 
 struct dsm_hint {
     dsm_page_t next;
-    uint64_t left_pages;
+    uint64_t left_pages; /* of units asked for, or passed over */
+    int64_t step_pages;  /* from unit to unit; 0: each */
     uint8_t access;
+};
+
+/* Fetching ahead: what was asked for along one step. */
+#define DSM_STREAMS     16u
+#define DSM_AHEAD_AREAS 64u
+struct dsm_stream {
+    dsm_page_t next;   /* the first not asked for yet */
+    dsm_page_t marker; /* of what was asked for last */
+    int64_t step_pages;
+    uint32_t n_units; /* to ask for next; 0: unused */
+};
+/* Parts of the region, by a hash: how much less fetching ahead paid there than it cost. */
+struct dsm_ahead_area {
+    uint8_t level, n_skipped;
 };
 
 /* Owned units offered to a rank that has not answered yet. */
@@ -323,6 +340,9 @@ struct dsm_core {
     uint32_t prefetch_in_flight;          /* units */
     struct dsm_hint hints[DSM_HINTS_MAX]; /* the first n_hints are in use, oldest first */
     uint32_t n_hints;
+    struct dsm_stream streams[DSM_STREAMS];
+    struct dsm_ahead_area ahead_areas[DSM_AHEAD_AREAS];
+    uint32_t next_stream;
     uint32_t run_actions;    /* most actions that one run may need */
     uint32_t n_dead_done;    /* of n_dead: all units looked at */
     dsm_ref drops;           /* struct dsm_drop, in no order */
@@ -475,7 +495,15 @@ int dsm_evict_on_offer_reply(struct dsm_step *s, const struct dsm_message *m);
 void dsm_evict_on_dead(struct dsm_step *s, dsm_rank_t rank);
 void dsm_evict_continue(struct dsm_step *s);
 
+/* ---- ahead.c */
+/* A thread faults; before the request. */
+void dsm_ahead_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access,
+                     struct dsm_core_thread *thread);
+/* The copy is taken away. */
+void dsm_ahead_lose(struct dsm_core *core, struct dsm_copy *copy);
+
 /* ---- prefetch.c */
+void dsm_prefetch_put(struct dsm_core *core, struct dsm_hint hint);
 int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event);
 void dsm_prefetch_continue(struct dsm_step *s);
 /* The range is being dropped: no hint may ask for it later, when it is somebody else's. */

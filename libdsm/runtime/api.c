@@ -281,6 +281,7 @@ static int open_driver(struct runtime *r)
         .mem_max_bytes = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
                                                    : dsm_settings_default_mem_max(r->info.n_local),
         .spin_us = r->settings.spin_us,
+        .ahead_bytes = (uint32_t)r->settings.ahead_bytes,
         .fault_timeout_s = r->settings.fault_timeout_s,
         .go_on_after_loss = r->settings.go_on_after_loss,
     };

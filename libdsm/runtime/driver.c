@@ -386,6 +386,7 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         .n_pages = dsm_region_total_bytes(region) >> DSM_PAGE_SHIFT,
         .frame_limit = config->mem_max_bytes >> DSM_PAGE_SHIFT,
         .seed = 0x5eed0000ull + config->self,
+        .ahead_bytes = config->ahead_bytes,
         .placement = d->placement,
     };
     error = DSM_E_NOMEM;

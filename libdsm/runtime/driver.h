@@ -115,6 +115,7 @@ struct dsm_driver_config {
     uint32_t job;
     uint64_t mem_max_bytes;
     int64_t spin_us; /* -1: adaptive */
+    uint32_t ahead_bytes;
     double fault_timeout_s;
     bool go_on_after_loss; /* DSM_ON_LOSS=continue */
 };

@@ -16,6 +16,9 @@
 #define REGION_DEFAULT_BYTES  (64ull << 30)
 #define REGION_MIN_BYTES      (1ull << 20)
 #define RANKS_MAX             65536
+#define AHEAD_DEFAULT_BYTES   (512ull << 10)
+#define AHEAD_MAX_BYTES       (16ull << 20)
+#define AHEAD_ALLOWED         "0 (nothing) or a size up to 16M"
 #define PROFILE_DEFAULT_BYTES (256ull << 20)
 #define PROFILE_MIN_BYTES     (4ull << 20)
 #define PROFILE_ALLOWED       "a size of at least 4M"
@@ -171,6 +174,14 @@ int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out)
     text = env("DSM_SPIN_US");
     if (s.spin_us < 0 && text && dsm_parse_i64(text, 0, 1000000, &s.spin_us))
         return wrong("DSM_SPIN_US", text, "microseconds from 0 to 1000000");
+    text = env("DSM_FETCH_AHEAD");
+    if (text && strcmp(text, "0") == 0)
+        s.ahead_bytes = 0;
+    else if ((error = read_size("DSM_FETCH_AHEAD", 0, AHEAD_DEFAULT_BYTES, AHEAD_ALLOWED,
+                                &s.ahead_bytes)))
+        return error;
+    if (s.ahead_bytes > AHEAD_MAX_BYTES)
+        return wrong_number("DSM_FETCH_AHEAD", s.ahead_bytes, AHEAD_ALLOWED);
     if ((error = read_seconds("DSM_FAULT_TIMEOUT", c->fault_timeout_s, 60, &s.fault_timeout_s)) ||
         (error = read_seconds("DSM_JOIN_TIMEOUT", c->join_timeout_s, 60, &s.join_timeout_s)))
         return error;

@@ -23,6 +23,9 @@
     XX(messages_sent)                                                                              \
     XX(messages_received)                                                                          \
     XX(prefetch_asked)                                                                             \
+    XX(ahead_asked)                                                                                \
+    XX(ahead_used)                                                                                 \
+    XX(ahead_wasted)                                                                               \
     XX(evicted_zero)                                                                               \
     XX(evicted_shared)                                                                             \
     XX(evicted_owned)                                                                              \
@@ -103,6 +106,9 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .downgrades = c.downgrades,
         .messages_received = s.messages_received,
         .prefetch_asked = c.prefetch_asked,
+        .ahead_asked = c.ahead_asked,
+        .ahead_used = c.ahead_used,
+        .ahead_wasted = c.ahead_wasted,
         .evicted_zero = c.evicted_zero,
         .evicted_shared = c.evicted_shared,
         .evicted_owned = c.evicted_owned,

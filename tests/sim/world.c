@@ -24,6 +24,7 @@ void sim_config_init(struct sim_config *config, uint32_t n_ranks, uint64_t n_pag
         .think = {100, 20000},
         .payload = {0, 5000},
         .has_runs = seed % 2,
+        .ahead_bytes = seed % 3 ? 0 : 64 << 10,
     };
     /* Jobs differ: on some the lanes are fast and the local effects slow. */
     if (seed % 3 == 1) {
@@ -174,6 +175,7 @@ static void open_rank(struct sim_world *w, dsm_rank_t rank)
                                      .seed = w->config.seed,
                                      .hold_ns = w->config.hold_ns,
                                      .prefetch_window = w->config.prefetch_window,
+                                     .ahead_bytes = w->config.ahead_bytes,
                                      .placement = w->placement};
 
     r->memory_bytes = dsm_core_memory_bytes(&config);

@@ -6,10 +6,10 @@
 #include <stdlib.h>
 
 static const char *const names[] = {
-    "DSM_DAEMON",  "DSM_TOKEN",       "DSM_RANK",    "DSM_NRANKS",        "DSM_REGION_SIZE",
-    "DSM_BASE",    "DSM_MEM_MAX",     "DSM_TRAP",    "DSM_TRANSPORT",     "DSM_SPIN_US",
-    "DSM_STATS",   "DSM_LISTEN",      "DSM_ON_LOSS", "DSM_FAULT_TIMEOUT", "DSM_JOIN_TIMEOUT",
-    "DSM_PROFILE", "DSM_PROFILE_MAX",
+    "DSM_DAEMON",  "DSM_TOKEN",       "DSM_RANK",        "DSM_NRANKS",        "DSM_REGION_SIZE",
+    "DSM_BASE",    "DSM_MEM_MAX",     "DSM_TRAP",        "DSM_TRANSPORT",     "DSM_SPIN_US",
+    "DSM_STATS",   "DSM_LISTEN",      "DSM_ON_LOSS",     "DSM_FAULT_TIMEOUT", "DSM_JOIN_TIMEOUT",
+    "DSM_PROFILE", "DSM_PROFILE_MAX", "DSM_FETCH_AHEAD",
 };
 
 static void clear_environment(void)
@@ -27,6 +27,10 @@ START_TEST(defaults_are_a_job_of_one)
     ck_assert_uint_eq(s.n_ranks, 1);
     ck_assert_uint_eq(s.region_bytes, 64ull << 30);
     ck_assert_int_eq(s.spin_us, -1);
+    ck_assert_uint_eq(s.ahead_bytes, 512u << 10);
+    setenv("DSM_FETCH_AHEAD", "0", 1);
+    ck_assert_int_eq(dsm_settings_read(NULL, &s), 0);
+    ck_assert_uint_eq(s.ahead_bytes, 0);
     ck_assert(!s.go_on_after_loss);
     ck_assert_int_eq(s.stats, DSM_STATS_OFF);
 }
@@ -69,6 +73,9 @@ START_TEST(wrong_values_are_refused)
         {"DSM_MEM_MAX", "much"},
         {"DSM_SPIN_US", "-1"},
         {"DSM_SPIN_US", "1e9"},
+        {"DSM_FETCH_AHEAD", "17M"},
+        {"DSM_FETCH_AHEAD", "-1"},
+        {"DSM_FETCH_AHEAD", "off"},
         {"DSM_FAULT_TIMEOUT", "0"},
         {"DSM_JOIN_TIMEOUT", "soon"},
         {"DSM_ON_LOSS", "maybe"},

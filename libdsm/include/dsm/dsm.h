@@ -93,19 +93,19 @@ DSM_API const char *dsm_errname(int error);
 
 /* Values of 0, NULL or -1 mean: take the environment variable, then the default. */
 struct dsm_config {
-    size_t struct_size;        /* set by dsm_config_init */
-    const char *daemon;        /* DSM_DAEMON: host:port of dsmd; none: a job of one rank */
-    const char *token;         /* DSM_TOKEN: 32 hex digits naming and guarding the job */
-    int64_t rank;              /* DSM_RANK: -1 lets dsmd number the ranks */
-    uint32_t n_ranks;          /* DSM_NRANKS: ranks in the job */
-    uint64_t region_bytes;     /* DSM_REGION_SIZE: default 64 GiB, up to 16 TiB */
-    uint64_t base;             /* DSM_BASE: where the region starts; default: agreed by the ranks */
-    uint64_t mem_max_bytes;    /* DSM_MEM_MAX: frames this rank may hold */
-    const char *trap;          /* DSM_TRAP: auto, sigbus, uffd or segv */
-    const char *transport;     /* DSM_TRANSPORT: auto, tcp or rdma */
-    int64_t spin_us;           /* DSM_SPIN_US: how long a waiting thread polls; -1 adaptive */
-    double fault_timeout_s;    /* DSM_FAULT_TIMEOUT: default 60 */
-    double join_timeout_s;     /* DSM_JOIN_TIMEOUT: default 60 */
+    size_t struct_size;     /* set by dsm_config_init */
+    const char *daemon;     /* DSM_DAEMON: host:port of dsmd; none: a job of one rank */
+    const char *token;      /* DSM_TOKEN: 32 hex digits naming and guarding the job */
+    int64_t rank;           /* DSM_RANK: -1 lets dsmd number the ranks */
+    uint32_t n_ranks;       /* DSM_NRANKS: ranks in the job */
+    uint64_t region_bytes;  /* DSM_REGION_SIZE: default 64 GiB, up to 16 TiB */
+    uint64_t base;          /* DSM_BASE: where the region starts; default: agreed by the ranks */
+    uint64_t mem_max_bytes; /* DSM_MEM_MAX: frames this rank may hold */
+    const char *trap;       /* DSM_TRAP: auto, sigbus, uffd or segv */
+    const char *transport;  /* DSM_TRANSPORT: auto, tcp or rdma */
+    int64_t spin_us;        /* DSM_SPIN_US: how long a waiting thread polls; -1 adaptive */
+    double fault_timeout_s; /* DSM_FAULT_TIMEOUT: default 60 */
+    double join_timeout_s;  /* DSM_JOIN_TIMEOUT: default 60 */
 };
 
 DSM_API void dsm_config_init(struct dsm_config *config);
@@ -141,12 +141,12 @@ enum dsm_placement {
 };
 
 struct dsm_alloc_options {
-    size_t struct_size;  /* set by dsm_alloc_options_init */
+    size_t struct_size; /* set by dsm_alloc_options_init */
     enum dsm_placement placement;
-    uint32_t rank;       /* see the placements */
+    uint32_t rank;        /* see the placements */
     uint64_t block_bytes; /* CYCLIC: multiple of unit_bytes; 0: one unit */
-    uint64_t unit_bytes; /* coherence unit: a power of two, 4 KiB to 2 MiB; 0: 4 KiB */
-    const char *name;    /* for reports; copied, 31 bytes kept; may be NULL */
+    uint64_t unit_bytes;  /* coherence unit: a power of two, 4 KiB to 2 MiB; 0: 4 KiB */
+    const char *name;     /* for reports; copied, 31 bytes kept; may be NULL */
 };
 
 DSM_API void dsm_alloc_options_init(struct dsm_alloc_options *options);
@@ -193,12 +193,12 @@ DSM_API int dsm_touch(const void *addr, size_t len, enum dsm_access access);
 enum dsm_page_state { DSM_STATE_NONE, DSM_STATE_READ, DSM_STATE_WRITE };
 
 struct dsm_where {
-    uint64_t unit_addr;  /* first address of the coherence unit */
+    uint64_t unit_addr; /* first address of the coherence unit */
     uint64_t unit_bytes;
     enum dsm_page_state state; /* what this rank may do without a fault */
-    bool is_owner;       /* this rank's copy is the content */
-    bool is_zero;        /* never written, as far as this rank knows */
-    uint32_t home;       /* rank that keeps the directory entry */
+    bool is_owner;             /* this rank's copy is the content */
+    bool is_zero;              /* never written, as far as this rank knows */
+    uint32_t home;             /* rank that keeps the directory entry */
     uint32_t owner;      /* by the directory when this rank is the home, else the last one known
                             here; UINT32_MAX when unknown or never written */
     uint64_t alloc_addr; /* allocation: first address, bytes, name; 0 when none is known here */
@@ -405,21 +405,24 @@ struct dsm_histogram {
 };
 
 struct dsm_stats {
-    size_t struct_size;        /* set by the caller: sizeof(struct dsm_stats) */
-    uint64_t faults_read;      /* traps taken for a page not here */
+    size_t struct_size;   /* set by the caller: sizeof(struct dsm_stats) */
+    uint64_t faults_read; /* traps taken for a page not here */
     uint64_t faults_write;
-    uint64_t faults_upgrade;   /* here for reading, wanted for writing */
-    uint64_t faults_local;     /* of all these: finished without a message */
-    uint64_t fetched_zero;     /* grants of never-written pages, no bytes */
-    uint64_t fetched_bytes;    /* page bytes received */
-    uint64_t served_bytes;     /* page bytes sent */
-    uint64_t invalidations;    /* copies this rank lost to a writer */
-    uint64_t downgrades;       /* pages this rank stopped writing because of a reader */
+    uint64_t faults_upgrade; /* here for reading, wanted for writing */
+    uint64_t faults_local;   /* of all these: finished without a message */
+    uint64_t fetched_zero;   /* grants of never-written pages, no bytes */
+    uint64_t fetched_bytes;  /* page bytes received */
+    uint64_t served_bytes;   /* page bytes sent */
+    uint64_t invalidations;  /* copies this rank lost to a writer */
+    uint64_t downgrades;     /* pages this rank stopped writing because of a reader */
     uint64_t messages_sent;
     uint64_t messages_received;
-    uint64_t prefetch_asked;   /* units */
+    uint64_t prefetch_asked; /* units, hinted or fetched ahead by itself */
+    /* Pages fetched ahead by itself (DSM_FETCH_AHEAD); of these, told by samples: used, and taken
+     * away before any use. */
+    uint64_t ahead_asked, ahead_used, ahead_wasted;
     uint64_t evicted_zero, evicted_shared, evicted_owned; /* units, by the memory limit */
-    uint64_t frames_bytes;     /* bytes of frames held now */
+    uint64_t frames_bytes;                                /* bytes of frames held now */
     uint64_t frames_peak_bytes;
     uint64_t lock_acquires, lock_retakes; /* retakes: of these, found cached here */
     uint64_t lock_timeouts;    /* not among them */
