@@ -129,16 +129,18 @@ static int ask_and_wait(struct dsm_driver *d, struct sync_wait *w, struct dsm_ev
         step_cancel(d, w);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
-    int error = dsm_waiter_wait(d, &w->waiter.wait, deadline_ns, mask);
+    (void)dsm_waiter_wait(d, &w->waiter.wait, deadline_ns, mask);
     dsm_mutex_lock(&d->lock);
     if (atomic_load(&w->waiter.wait.word) != DSM_WAIT_DONE) { /* the time is over */
         if (!w->is_answered)
             step_cancel(d, w);
         dsm_mutex_unlock(&d->lock);
         dsm_driver_flush(d);
-        error = dsm_waiter_wait(d, &w->waiter.wait, UINT64_MAX, mask);
+        (void)dsm_waiter_wait(d, &w->waiter.wait, UINT64_MAX, mask);
         dsm_mutex_lock(&d->lock);
     }
+    /* The answer: it may have come between the end of the time and the lock. */
+    int error = w->waiter.wait.error;
     dsm_waiter_remove(d, &w->waiter.wait);
     struct sync_wait **at = &d->sync->waits;
     while (*at != w)
