@@ -49,6 +49,7 @@ struct shared {
 };
 static struct shared *sh;
 static char *names;
+static bool is_home_first; /* of the names: rank 0 instead of the last */
 
 enum { LOCK, RWLOCK, COND, OTHER_COND, SEM, FLAG, OTHER_FLAG, TICKETS, BARRIER, WORD32, WORD64 };
 static const void *name(unsigned i)
@@ -61,7 +62,11 @@ static void set_up(void)
     void *p = NULL;
     OK(dsm_alloc(sizeof *sh, NULL, &p));
     sh = p;
-    OK(dsm_alloc(4096, NULL, &p));
+    struct dsm_alloc_options options;
+    dsm_alloc_options_init(&options);
+    options.placement = DSM_PLACE_RANK;
+    options.rank = is_home_first ? 0 : dsm_size() - 1;
+    OK(dsm_alloc(4096, &options, &p));
     names = p;
 }
 
@@ -539,8 +544,9 @@ static void *wait_one(void *arg)
         results[2] = dsm_barrier_threads(name(BARRIER), 100, GUARD);
         break;
     default:
-        OK(dsm_lock(name(LOCK)));
-        results[3] = dsm_cond_wait(name(COND), name(LOCK), GUARD);
+        results[3] = dsm_lock(name(LOCK)); /* PEER where it is the lost rank's */
+        if (results[3] == 0)
+            results[3] = dsm_cond_wait(name(COND), name(LOCK), GUARD);
         (void)dsm_unlock(name(LOCK)); /* NOTHELD where the lock went with the rank */
     }
     return NULL;
@@ -549,34 +555,42 @@ static void *wait_one(void *arg)
 /* With DSM_ON_LOSS=continue: all waits of the survivors end. */
 static void scenario_survive(void)
 {
+    static const unsigned objects[] = {SEM, FLAG, BARRIER, COND};
+    const struct timespec pause = {0, 1000000};
+    uint32_t last = dsm_size() - 1, survivors[8];
     pthread_t threads[4];
-    uint64_t n = 0;
     set_up();
     OK(dsm_barrier());
-    if (dsm_rank() == dsm_size() - 1) {
-        /* When all wait; they have said so under the manager's eyes, by asking before. */
-        OK(dsm_flag_await(name(OTHER_FLAG), 4 * (dsm_size() - 1), GUARD));
+    if (dsm_rank() == last) {
+        OK(dsm_flag_await(name(OTHER_FLAG), 4 * last, GUARD));
         raise(SIGKILL);
     }
     for (uintptr_t i = 0; i < 4; i++)
         CHECK(pthread_create(&threads[i], NULL, wait_one, (void *)i) == 0);
     OK(dsm_flag_add(name(OTHER_FLAG), 4));
+    EXPECT(dsm_barrier(), DSM_E_PEER); /* until the death is known */
     for (int i = 0; i < 4; i++) {
         /* A wait that begins after the loss is one of the survivors' own: they end it, but for the
          * barrier, which is lost. */
-        struct timespec pause = {0, 1000000};
         while (pthread_tryjoin_np(threads[i], NULL) != 0) {
             nanosleep(&pause, NULL);
-            if (dsm_barrier() == DSM_E_PEER && i != 2) {
-                (void)dsm_sync_destroy(name(i == 0 ? SEM : i == 1 ? FLAG : COND));
-            }
+            if (objects[i] != BARRIER)
+                (void)dsm_sync_destroy(name(objects[i]));
         }
-        CHECK(results[i] == DSM_E_PEER || results[i] == DSM_E_GONE);
+        EXPECT(results[i] == DSM_E_GONE ? DSM_E_PEER : results[i], DSM_E_PEER);
     }
-    CHECK(results[2] == DSM_E_PEER);
-    (void)n;
-    /* A collective end is not to be had any more. */
-    _exit(0);
+    EXPECT(results[2], DSM_E_PEER);
+    for (uint32_t i = 0; i < last; i++)
+        survivors[i] = i;
+    OK(dsm_barrier_group(survivors, last)); /* nobody leaves while others ask it */
+    EXPECT(dsm_finalize(), DSM_E_PEER);
+    exit(0);
+}
+
+static void scenario_survive_the_other(void)
+{
+    is_home_first = true;
+    scenario_survive();
 }
 
 int main(int argc, char **argv)
@@ -585,9 +599,10 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } scenarios[] = {
-        {"objects", scenario_objects}, {"fair", scenario_fair},
-        {"timed", scenario_timed},     {"errors", scenario_errors},
-        {"survive", scenario_survive}, {"distribute", scenario_distribute},
+        {"objects", scenario_objects},       {"fair", scenario_fair},
+        {"timed", scenario_timed},           {"errors", scenario_errors},
+        {"survive", scenario_survive},       {"survive-home", scenario_survive_the_other},
+        {"distribute", scenario_distribute},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) != 0)

@@ -38,8 +38,10 @@ for n in 1 2 3; do
     expect 0 'cannot be distributed' "$dsmrun" -n $n "$sync" distribute
     expect 0 'a thread ended while it held' "$dsmrun" -n $n "$sync" errors
 done
-expect 137 'going on without it|died of signal 9|waits in a collective' \
-    env DSM_ON_LOSS=continue "$dsmrun" -n 3 "$sync" survive
+for scenario in survive survive-home; do # the manager of all objects dies, or somebody else
+    expect 137 'going on without it|died of signal 9|waits in a collective' \
+        env DSM_ON_LOSS=continue "$dsmrun" -n 3 "$sync" $scenario
+done
 left=$(pgrep -f "^[^ ]*/(lt-)?sync (objects|fair|timed|errors|survive|distribute)" | wc -l)
 [ "$left" -eq 0 ] || { failed=$((failed + 1)); echo "FAILED: $left processes are left behind"; }
 echo "$passed passed, $failed failed"
