@@ -738,8 +738,10 @@ int dsm_distribute(const void *addr, size_t len)
     if (error)
         return error;
     uintptr_t first = (uintptr_t)addr, base = (uintptr_t)rt.region.app;
+    uintptr_t globals = (uintptr_t)rt.region.globals; /* shared ones are in the region as well */
     if (!addr || len > UINTPTR_MAX - first ||
-        (first < base + rt.region.len_bytes && base < first + len))
+        (first < base + rt.region.len_bytes && base < first + len) ||
+        (globals && first < globals + rt.region.globals_bytes && globals < first + len))
         return DSM_E_INVAL;
     return dsm_distribute_send(&rt.driver, addr, len);
 }

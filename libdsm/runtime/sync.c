@@ -252,7 +252,8 @@ static void leave_rw_locks(void *driver)
         if (d->sync) {
             dsm_log(DSM_LOG_ERROR,
                     "a thread ended while it held the reader-writer lock 0x%lx for %s",
-                    (unsigned long)(uintptr_t)(d->region->app + hold->id),
+                    (unsigned long)(dsm_region_addr(d->region, hold->id >> DSM_PAGE_SHIFT) +
+                                    hold->id % DSM_PAGE_BYTES),
                     hold->is_write ? "writing; the next to take it is told" : "reading");
             send_release(d, hold->id,
                          hold->is_write ? DSM_SYNC_OP_ABANDON : DSM_SYNC_OP_READ_UNLOCK);
