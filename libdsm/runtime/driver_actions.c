@@ -421,6 +421,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
     switch (a->type) {
     case DSM_ACTION_MAP_READ:
     case DSM_ACTION_MAP_WRITE:
+        dsm_observe_map(d, a);
         return map(d, a, n_units);
     case DSM_ACTION_DOWNGRADE:
         downgrade(d, a);

@@ -39,8 +39,7 @@ void dsm_observe_fault(struct dsm_driver *d, const struct dsm_observed_fault *f)
     if (f->was_away)
         dsm_heap_count_fault(d, f->unit);
     if (f->was_away)
-        note(d, dsm_thrash_granted(d->thrash, f->unit, n_pages, f->end_ns - f->start_ns, f->end_ns,
-                                   &d->trouble));
+        dsm_thrash_granted(d->thrash, f->unit, f->end_ns - f->start_ns, f->end_ns);
     if (!d->profile)
         return;
     struct dsm_profile_slot slot = {
@@ -76,6 +75,12 @@ void dsm_observe_received(struct dsm_driver *d, dsm_rank_t from, uint32_t len_by
 {
     if (d->profile)
         dsm_profile_received(d->profile, from, len_bytes);
+}
+
+void dsm_observe_map(struct dsm_driver *d, const struct dsm_action *a)
+{
+    if (!a->is_zero)
+        note(d, dsm_thrash_fetched(d->thrash, a->page, (uint32_t)a->n_pages, &d->trouble));
 }
 
 void dsm_observe_loss(struct dsm_driver *d, const struct dsm_action *a)
@@ -149,7 +154,7 @@ bool dsm_observe_take(struct dsm_driver *d, struct dsm_observed_trouble *out)
 static void tell_bounces(const struct dsm_driver *d, const struct dsm_observed_trouble *o)
 {
     const struct dsm_trouble *t = &o->trouble;
-    uint64_t addr = (uint64_t)(uintptr_t)d->region->app + (t->unit << DSM_PAGE_SHIFT);
+    uint64_t addr = dsm_region_addr(d->region, t->unit);
     char where[80] = "";
     if (o->where.alloc_addr)
         dsm_format(where, sizeof where, " (%s + 0x%lx)",

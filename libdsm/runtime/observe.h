@@ -29,6 +29,8 @@ void dsm_observe_message(struct dsm_driver *driver, const struct dsm_message *me
 void dsm_observe_received(struct dsm_driver *driver, dsm_rank_t from, uint32_t len_bytes);
 /* UNMAP, DOWNGRADE and PUNCH, before they are carried out. */
 void dsm_observe_loss(struct dsm_driver *driver, const struct dsm_action *action);
+/* MAP_READ and MAP_WRITE likewise. */
+void dsm_observe_map(struct dsm_driver *driver, const struct dsm_action *action);
 void dsm_observe_lock(struct dsm_driver *driver, uint64_t id, uint64_t start_ns, uint64_t end_ns);
 void dsm_observe_barrier(struct dsm_driver *driver, uint64_t start_ns, uint64_t end_ns);
 void dsm_observe_alloc(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages,

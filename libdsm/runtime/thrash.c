@@ -66,6 +66,15 @@ static struct dsm_thrash_unit *claim(struct dsm_thrash *t, dsm_page_t unit, uint
     return u;
 }
 
+void dsm_thrash_granted(struct dsm_thrash *t, dsm_page_t unit, uint64_t waited_ns, uint64_t now_ns)
+{
+    struct dsm_thrash_unit *u = claim(t, unit, now_ns);
+    if (!u)
+        return;
+    u->waited_ns += waited_ns;
+    u->granted_ns = now_ns;
+}
+
 bool dsm_thrash_lost(struct dsm_thrash *t, dsm_page_t unit, uint64_t now_ns,
                      struct dsm_trouble *out)
 {
@@ -111,14 +120,9 @@ static bool is_refetched(struct dsm_thrash *t, dsm_page_t unit)
     return true;
 }
 
-bool dsm_thrash_granted(struct dsm_thrash *t, dsm_page_t unit, uint32_t n_pages, uint64_t waited_ns,
-                        uint64_t now_ns, struct dsm_trouble *out)
+bool dsm_thrash_fetched(struct dsm_thrash *t, dsm_page_t unit, uint32_t n_pages,
+                        struct dsm_trouble *out)
 {
-    struct dsm_thrash_unit *u = claim(t, unit, now_ns);
-    if (u) {
-        u->waited_ns += waited_ns;
-        u->granted_ns = now_ns;
-    }
     if (t->limit_pages == 0 || !is_refetched(t, unit))
         return false;
     t->refetched_pages += n_pages;

@@ -55,11 +55,14 @@ void dsm_thrash_close(struct dsm_thrash *thrash);
 /* All that follow are signal-handler safe; under the driver's lock. True: *out is to be told. */
 
 /* A thread waited for a unit, and has it now. */
-bool dsm_thrash_granted(struct dsm_thrash *thrash, dsm_page_t unit, uint32_t n_pages,
-                        uint64_t waited_ns, uint64_t now_ns, struct dsm_trouble *out);
+void dsm_thrash_granted(struct dsm_thrash *thrash, dsm_page_t unit, uint64_t waited_ns,
+                        uint64_t now_ns);
 /* Another rank takes it, or write access to it. */
 bool dsm_thrash_lost(struct dsm_thrash *thrash, dsm_page_t unit, uint64_t now_ns,
                      struct dsm_trouble *out);
+/* A unit's bytes have come, for a thread that waits or ahead of one. */
+bool dsm_thrash_fetched(struct dsm_thrash *thrash, dsm_page_t unit, uint32_t n_pages,
+                        struct dsm_trouble *out);
 /* Its frame is given up for want of memory. */
 void dsm_thrash_evicted(struct dsm_thrash *thrash, dsm_page_t unit);
 
