@@ -33,6 +33,7 @@ if [ "$netdev" != none ]; then
     }
 fi
 ulimit -l unlimited
+: >/vm/started
 bash /vm/command </dev/null
 status=$?
 exec >/dev/null 2>&1

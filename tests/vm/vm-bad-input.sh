@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What vm.sh is told wrongly, or cannot do, is one line and a status that no command is mistaken for.
 set -u
-vm=$(cd "$(dirname "$0")" && pwd)/vm.sh
+here=$(cd "$(dirname "$0")" && pwd)
+vm=$here/vm.sh
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failed=0
@@ -52,5 +53,45 @@ for tool in qemu-system-x86_64 busybox cpio modprobe zstd xz flock; do
 done
 touch "$work/file"
 DSM_VM_DIR=$work/file/cache expect 125 "cannot write to $work/file/cache: point DSM_VM_DIR elsewhere" run true
+
+# A QEMU that does as told by $work/plan, a word for each start: falls over, says nothing after the
+# command has begun, or ends with a status.
+mkdir -p "$work/fake" "$work/cache/6.12"
+cp "$here/init" "$work/cache/6.12/made-with"
+for tool in busybox cpio modprobe zstd xz; do
+    ln -s "$work/bin/tool" "$work/fake/$tool"
+done
+cat >"$work/fake/qemu-system-x86_64" <<END
+#!/bin/bash
+dir=\$(printf '%s\n' "\$@" | sed -n 's/^local,path=\(.*\),mount_tag=vm,.*/\1/p')
+read -r word rest <"$work/plan"
+echo "\$rest" >"$work/plan"
+case \$word in
+falls) exit 0 ;;
+silent) touch "\$dir/started"; exit 3 ;;
+*) echo "\$word" >"\$dir/status" ;;
+esac
+END
+chmod 755 "$work/fake/qemu-system-x86_64"
+
+# starts PLAN STATUS LINE LEFT: what the starts do, vm.sh's exit status, a line of it, the plan's rest.
+starts() {
+    local got
+    echo "$1" >"$work/plan"
+    PATH="$work/fake:$PATH" DSM_VM_ACCEL=tcg bash "$here/vm.sh" run true >"$work/out" 2>&1
+    got=$?
+    if [ "$got" -ne "$2" ] || { [ -n "$3" ] && ! grep -Eq "$3" "$work/out"; } ||
+        [ "$(cat "$work/plan")" != "$4" ]; then
+        failed=$((failed + 1))
+        echo "FAILED (status $got, wanted $2 and /$3/): a guest that $1"
+        sed 's/^/  | /' "$work/out"
+    fi
+}
+
+starts '0' 0 '' ''
+starts '7 0' 7 '' '0'
+starts 'falls falls 7' 7 'once more' ''
+starts 'falls falls falls 0' 125 'gave no result' '0'
+starts 'silent 0' 125 "QEMU's exit status is 3" '0'
 [ "$failed" -eq 0 ] && echo "every bad input was told"
 exit $((failed > 0))

@@ -16,6 +16,7 @@ kernels="6.12 6.1"
 # The guest could not be started, or ended without telling how the command did.
 status_no_vm=125
 kvm_trial_s=15
+boots=3
 
 usage() {
     cat <<END
@@ -184,7 +185,7 @@ fetch() {
     if ! cmp -s "$here/init" "$dir/made-with"; then
         rm -f "$dir/made-with"
         if [ ! -f "$dir/unpacked" ]; then
-            rm -rf "$dir"/*.deb "$dir/boot" "$dir/lib"
+            rm -rf "${dir:?}"/*.deb "$dir/boot" "$dir/lib"
             download "$1" "$dir"
             dpkg --fsys-tarfile "$dir"/linux-image-*.deb | tar -x -C "$dir" ./boot ./lib/modules ||
                 die "cannot unpack $(ls "$dir"/*.deb) in $dir"
@@ -226,8 +227,23 @@ choose_accelerator() {
     esac
 }
 
-# boot INDEX IP PEER-IP QEMU-NETDEV: runs a guest to its end, the command's output on stdout.
+# A kernel that patches its own code can fall over under emulation with several threads before it has
+# run anything. Such a guest has done nothing: another is started.
 boot() {
+    local try status
+    for try in $(seq "$boots"); do
+        status=0
+        boot_once "$@" || status=$?
+        if [ "$status" -ne "$status_no_vm" ] || [ -e "$work/$1/started" ] || [ -s "$work/$1/status" ]; then
+            break
+        fi
+        [ "$try" -eq "$boots" ] || echo "vm.sh: the guest ended before its command began: once more" >&2
+    done
+    return "$status"
+}
+
+# boot_once INDEX IP PEER-IP QEMU-NETDEV: runs a guest to its end, the command's output on stdout.
+boot_once() {
     local index=$1 ip=$2 peer_ip=$3 net=$4 dir=$work/$1 status
     mkdir -p "$dir"
     printf '%s\n' "$command" >"$dir/command"
