@@ -327,6 +327,7 @@ struct dsm_net {
 
     struct dsm_mutex buffers_lock;
     struct dsm_rdma_buffer *free_buffers; /* to send from */
+    uint32_t n_free_buffers;
     struct dsm_rdma_slab *slabs;
     atomic_bool is_short_of_buffers;
 
@@ -349,6 +350,8 @@ struct dsm_net {
     int device_fd;
     atomic_bool is_claimed;
     atomic_bool is_serving;
+    atomic_bool may_sleep; /* the claim holder: its queues are armed, and it no longer looks */
+    atomic_bool is_kicked;
     atomic_bool is_owed_a_look; /* whoever has the claim, or gives it back */
     atomic_uint n_awaited;      /* completions of sends that somebody must see */
 
@@ -399,6 +402,8 @@ void dsm_rdma_memory_close(struct dsm_net *net);
 /* More receive buffers for a peer that comes; the loop's thread. */
 int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers);
 struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net);
+/* For a hello: some are kept from frames. */
+struct dsm_rdma_buffer *dsm_rdma_buffer_take_kept(struct dsm_net *net);
 void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer);
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n);
 

@@ -37,7 +37,7 @@ static bool say(struct dsm_rdma_link *link, unsigned place, enum dsm_rdma_kind k
                 const uint8_t *packet, size_t len_bytes)
 {
     struct dsm_net *net = link->net;
-    struct dsm_rdma_buffer *buffer = dsm_rdma_buffer_take(net);
+    struct dsm_rdma_buffer *buffer = dsm_rdma_buffer_take_kept(net);
     struct ibv_send_wr *bad;
     if (!buffer)
         return false;

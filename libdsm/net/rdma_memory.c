@@ -19,7 +19,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SEND_BUFFERS 256u
+#define SEND_BUFFERS 320u
+#define KEPT_BUFFERS 64u /* for hellos, which do not wait for frames */
 /* Receive buffers in all that a rank sets aside while its peers are few; each gets no more than
  * MOST_CREDITS, and with many peers no fewer than LEAST_CREDITS. */
 #define SHARED_CREDITS 256u
@@ -155,16 +156,28 @@ static int add_slab(struct dsm_net *net, uint64_t n, struct dsm_rdma_buffer **li
     return 0;
 }
 
-struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net)
+static struct dsm_rdma_buffer *take_above(struct dsm_net *net, uint32_t n_kept)
 {
     dsm_mutex_lock(&net->buffers_lock);
-    struct dsm_rdma_buffer *buffer = net->free_buffers;
-    if (buffer)
+    struct dsm_rdma_buffer *buffer = net->n_free_buffers > n_kept ? net->free_buffers : NULL;
+    if (buffer) {
         net->free_buffers = buffer->next;
-    else
+        net->n_free_buffers--;
+    } else {
         atomic_store(&net->is_short_of_buffers, true);
+    }
     dsm_mutex_unlock(&net->buffers_lock);
     return buffer;
+}
+
+struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net)
+{
+    return take_above(net, KEPT_BUFFERS);
+}
+
+struct dsm_rdma_buffer *dsm_rdma_buffer_take_kept(struct dsm_net *net)
+{
+    return take_above(net, 0);
 }
 
 void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer)
@@ -172,6 +185,7 @@ void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer)
     dsm_mutex_lock(&net->buffers_lock);
     buffer->next = net->free_buffers;
     net->free_buffers = buffer;
+    net->n_free_buffers++;
     dsm_mutex_unlock(&net->buffers_lock);
 }
 
@@ -250,6 +264,7 @@ int dsm_rdma_memory_open(struct dsm_net *net, const struct dsm_net_rdma_config *
         error = dsm_rdma_cq_open(net, &net->sends, 2 * n_peers * net->depth);
     if (!error)
         error = add_slab(net, SEND_BUFFERS, &net->free_buffers);
+    net->n_free_buffers = error ? 0 : SEND_BUFFERS;
     return error;
 }
 

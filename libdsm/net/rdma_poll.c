@@ -213,8 +213,11 @@ void dsm_rdma_release(struct dsm_net *net)
 
 bool dsm_rdma_watch_sends(struct dsm_net *net)
 {
-    return atomic_load(&net->n_awaited) && !atomic_load(&net->is_claimed) &&
-           !atomic_load(&net->is_serving) && arm(&net->sends);
+    /* A claim holder that is awake looks before it sleeps, and so does the service thread. */
+    if (!atomic_load(&net->n_awaited) || atomic_load(&net->is_serving) ||
+        (atomic_load(&net->is_claimed) && !atomic_load(&net->may_sleep)))
+        return false;
+    return arm(&net->sends);
 }
 
 /* ---- the thread that holds the claim ---- */
@@ -222,6 +225,13 @@ bool dsm_rdma_watch_sends(struct dsm_net *net)
 void dsm_rdma_kick(struct dsm_net *net)
 {
     signal_fd(net->kick_fd);
+    atomic_store(&net->is_kicked, true);
+}
+
+static void clear_kick(struct dsm_net *net)
+{
+    if (atomic_load(&net->is_kicked) && atomic_exchange(&net->is_kicked, false))
+        clear_fd(net->kick_fd);
 }
 
 static void end_batch(struct dsm_net *net, int n_frames)
@@ -245,22 +255,20 @@ static int look(struct dsm_net *net, enum dsm_rdma_reader reader)
     return n_frames + n_requests;
 }
 
-/* Takes the events that are there, and the kick if has_kick says so. */
-static void take_events(struct dsm_net *net, int64_t timeout_us, bool has_kick)
+static void take_events(struct dsm_net *net, int64_t timeout_us)
 {
     struct epoll_event events[EVENTS_AT_ONCE];
     long n = dsm_sys_epoll_wait(net->poll_fd, events, EVENTS_AT_ONCE, timeout_us);
     for (long i = 0; i < n; i++) {
         if (events[i].data.ptr != net)
             take_event(net, events[i].data.ptr);
-        else if (has_kick)
-            clear_fd(net->kick_fd);
     }
 }
 
-/* True: something came before. */
+/* Before a sleep. True: something came before. */
 static bool arm_all(struct dsm_net *net)
 {
+    atomic_store(&net->may_sleep, true);
     bool is_there = must_look(&net->lanes[DSM_RDMA_REPLY].cq);
     is_there |= must_look(&net->lanes[DSM_RDMA_REQUEST].cq);
     if (atomic_load(&net->n_awaited))
@@ -272,12 +280,15 @@ int dsm_rdma_poll(struct dsm_net *net, int64_t timeout_us)
 {
     int before = dsm_rdma_enter();
     enum dsm_rdma_reader reader = timeout_us ? DSM_RDMA_WAIT : DSM_RDMA_LOOK;
+    atomic_store(&net->may_sleep, false);
     int n = look(net, reader);
     if (n == 0 && timeout_us != 0) {
         if (!arm_all(net))
-            take_events(net, timeout_us, true);
+            take_events(net, timeout_us);
+        atomic_store(&net->may_sleep, false);
         n = look(net, reader);
     }
+    clear_kick(net);
     dsm_rdma_leave(before);
     return n;
 }
@@ -285,9 +296,9 @@ int dsm_rdma_poll(struct dsm_net *net, int64_t timeout_us)
 int dsm_rdma_poll_fd(struct dsm_net *net)
 {
     int before = dsm_rdma_enter();
-    take_events(net, 0, false);
+    take_events(net, 0);
     if (arm_all(net))
-        signal_fd(net->kick_fd);
+        dsm_rdma_kick(net);
     dsm_rdma_leave(before);
     return net->poll_fd;
 }
@@ -327,7 +338,7 @@ static bool rest(struct dsm_net *net)
         /* The claim holder's. It may sleep in the belief that the queue was armed, or look no more
          * and release; if it has released by now, it is ours after all. */
         atomic_store(&net->is_owed_a_look, true);
-        signal_fd(net->kick_fd);
+        dsm_rdma_kick(net);
         return !atomic_load(&net->is_claimed) && atomic_exchange(&net->is_owed_a_look, false);
     }
     return is_there;

@@ -35,23 +35,24 @@ __attribute__((format(printf, 2, 3))) static void refuse(struct dsm_rdma_conn *c
     dsm_rdma_peer_break(conn->peer, DSM_E_PROTO, why);
 }
 
-/* Payload bytes of the current frame, behind a header or alone. */
-static void take_bytes(struct dsm_rdma_conn *conn, const uint8_t *bytes, uint32_t len_bytes)
+/* Payload bytes of the current frame, behind a header or alone. True: they were the last. */
+static bool take_bytes(struct dsm_rdma_conn *conn, const uint8_t *bytes, uint32_t len_bytes)
 {
     struct dsm_rdma_rx *rx = &conn->rx;
     const struct dsm_net_handler *handler = &conn->net->handler;
     uint32_t due = rx->payload_left < DSM_RDMA_PART_BYTES ? rx->payload_left : DSM_RDMA_PART_BYTES;
     if (len_bytes != due) {
         refuse(conn, "%u bytes of payload where %u were due", len_bytes, due);
-        return;
+        return false;
     }
     rx->payload_left -= len_bytes;
     if (!rx->dst || len_bytes == 0)
-        return;
+        return rx->payload_left == 0;
     memcpy(rx->dst, bytes, len_bytes);
     rx->dst += len_bytes;
     if (rx->payload_left == 0)
         handler->on_payload(handler->user, conn->peer->rank, conn->lane, rx->header, rx->token);
+    return rx->payload_left == 0;
 }
 
 /* Where the payload of a frame goes; false: refused. */
@@ -88,7 +89,7 @@ static int take_frame(struct dsm_rdma_conn *conn, const uint8_t *bytes, uint32_t
         return 0;
     conn->rx.payload_left = payload_bytes;
     conn->rx.dst = dst;
-    take_bytes(conn, bytes + DSM_RDMA_HEAD_BYTES, len_bytes - DSM_RDMA_HEAD_BYTES);
+    (void)take_bytes(conn, bytes + DSM_RDMA_HEAD_BYTES, len_bytes - DSM_RDMA_HEAD_BYTES);
     return 1;
 }
 
@@ -145,7 +146,9 @@ static int take_message(struct dsm_rdma_conn *conn, struct dsm_rdma_link *link,
         break;
     case DSM_RDMA_PART:
         if (rx->payload_left)
-            take_bytes(conn, bytes + DSM_RDMA_WORD_BYTES, len_bytes - DSM_RDMA_WORD_BYTES);
+            /* Counted again: the end of a batch follows what on_payload did. */
+            n_frames =
+                take_bytes(conn, bytes + DSM_RDMA_WORD_BYTES, len_bytes - DSM_RDMA_WORD_BYTES);
         else
             refuse(conn, "bytes without a header");
         break;
