@@ -214,7 +214,8 @@ struct dsm_rdma_peer {
     atomic_uint chores;
     struct dsm_rdma_peer *next_chore;
     atomic_bool has_left;
-    atomic_bool is_losing; /* taken by the one that says why */
+    struct dsm_mutex why_lock;
+    atomic_bool is_losing; /* changed with what is said about it */
     int error;
     char why[DSM_RDMA_WHY_BYTES];
     struct dsm_rdma_conn conns[DSM_RDMA_LANES];

@@ -23,6 +23,7 @@ struct candidate {
     uint32_t gid_index;
     bool is_active;
     bool is_v2;
+    bool is_infiniband; /* it has an address if an interface over it has */
     bool has_address;
     enum ibv_mtu mtu;
     struct in_addr address;
@@ -122,7 +123,8 @@ static void describe(const struct candidates *all, char *out, size_t out_bytes)
     if (at == 0)
         dsm_format(out, out_bytes, "%s",
                    all->n_devices ? "no device with an IPv4 GID for RoCE v2 (give its interface "
-                                    "an address, and set it up)"
+                                    "an address, and set it up; over InfiniBand set DSM_LISTEN to "
+                                    "the address of an interface over it)"
                                   : "no RDMA device (deploy/soft-roce.sh up makes one of an "
                                     "interface)");
 }
@@ -134,7 +136,8 @@ int dsm_rdma_probe(char *why, size_t why_bytes)
     int error = find_all(&all);
     bool is_there = false;
     for (size_t i = 0; !error && i < all.n; i++)
-        is_there |= all.at[i].has_address && all.at[i].is_v2 && all.at[i].is_active;
+        is_there |= all.at[i].is_active &&
+                    (all.at[i].is_infiniband || (all.at[i].has_address && all.at[i].is_v2));
     describe(&all, list, sizeof list);
     if (all.error)
         dsm_format(why, why_bytes, "no RDMA devices here: %s", strerrordesc_np(all.error));

@@ -102,13 +102,23 @@ int dsm_rdma_peer_up(struct dsm_rdma_peer *peer, struct dsm_rdma_link *link,
 
 /* ---- the end ---- */
 
-void dsm_rdma_peer_break(struct dsm_rdma_peer *peer, int error, const char *why)
+/* True for the first one, which is told. */
+static bool note_why(struct dsm_rdma_peer *peer, int error, const char *why)
 {
-    if (!atomic_exchange(&peer->is_losing, true)) {
+    dsm_mutex_lock(&peer->why_lock);
+    bool is_first = !atomic_exchange(&peer->is_losing, true);
+    if (is_first) {
         peer->error = error;
         dsm_format(peer->why, sizeof peer->why, "%s", why);
-        dsm_rdma_chore(peer, DSM_RDMA_CHORE_LOSE);
     }
+    dsm_mutex_unlock(&peer->why_lock);
+    return is_first;
+}
+
+void dsm_rdma_peer_break(struct dsm_rdma_peer *peer, int error, const char *why)
+{
+    if (note_why(peer, error, why))
+        dsm_rdma_chore(peer, DSM_RDMA_CHORE_LOSE);
 }
 
 void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet)
@@ -131,10 +141,7 @@ void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet)
 
 void dsm_rdma_peer_fail(struct dsm_rdma_peer *peer, int error, const char *why)
 {
-    if (!atomic_exchange(&peer->is_losing, true)) {
-        peer->error = error;
-        dsm_format(peer->why, sizeof peer->why, "%s", why);
-    }
+    (void)note_why(peer, error, why);
     dsm_rdma_peer_end(peer, false);
 }
 
