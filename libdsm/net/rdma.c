@@ -263,9 +263,30 @@ static void linger(struct dsm_net *net)
     }
 }
 
+static void rdma_counters(struct dsm_net *net, struct dsm_net_counters *out);
+
+/* What the traffic took, for who tunes it. */
+static void say_counters(struct dsm_net *net)
+{
+    struct dsm_net_counters c;
+    rdma_counters(net, &c);
+    if (c.doorbells == 0)
+        return;
+    dsm_log(
+        DSM_LOG_INFO,
+        "rdma: %lu posts of %lu work requests, %lu posts of receives; completions: %lu "
+        "requests, %lu replies, %lu sends; wake-ups: %lu, %lu, %lu; %lu frames had their bytes "
+        "written here, %lu were sent through buffers, %lu messages told credits; %lu KiB of the "
+        "region registered",
+        c.doorbells, c.work_requests, c.receives, c.completions_request, c.completions_reply,
+        c.completions_send, c.wakes_request, c.wakes_reply, c.wakes_send, c.landed, c.eager,
+        c.credits, c.pinned_bytes >> 10);
+}
+
 static void rdma_close(struct dsm_net *net)
 {
     int before = dsm_rdma_enter();
+    say_counters(net);
     net->is_closing = true;
     dsm_rdma_tx_flush(net);
     linger(net);
