@@ -103,10 +103,14 @@ static void close_wait_fd(struct dsm_trap *trap)
     trap->wait_fd = trap->stop_fd = -1;
 }
 
-/* The thread takes no signals: one that the program meant for itself must not run on it. */
+/*
+ * The thread takes no signals: one that the program meant for itself must not run on it. But it
+ * does take the two that the C library keeps for itself: setuid, setgroups and their like wait
+ * until every thread has answered.
+ */
 static int start_thread(struct dsm_trap *trap)
 {
-    dsm_sigmask_t all = DSM_SIGMASK_ALL, before = 0;
+    dsm_sigmask_t all = DSM_SIGMASK_ALL & ~(dsm_sigmask_of(32) | dsm_sigmask_of(33)), before = 0;
     dsm_raw_sigprocmask(SIG_SETMASK, &all, &before);
     int error = pthread_create(&trap->thread, NULL, run, trap);
     dsm_raw_sigprocmask(SIG_SETMASK, &before, NULL);
