@@ -46,10 +46,11 @@ static void say(atomic_bool *has_said, const char *name, const void *p, const ch
 
 #define TIME(t) IN(t, sizeof *(t))
 
-#define LOCK      "dsm_lock and dsm_unlock"
-#define WAIT      "dsm_barrier, or flags under dsm_lock"
-#define BARRIER   "dsm_barrier or dsm_barrier_group"
-#define SEMAPHORE "a counter under dsm_lock"
+#define LOCK      "dsm_lock, dsm_lock_timed and dsm_unlock"
+#define RWLOCK    "dsm_rwlock_read, dsm_rwlock_write and dsm_rwlock_unlock"
+#define WAIT      "dsm_cond_wait, dsm_cond_signal and dsm_cond_broadcast"
+#define BARRIER   "dsm_barrier, dsm_barrier_threads or dsm_barrier_group"
+#define SEMAPHORE "dsm_sem_set, dsm_sem_wait and dsm_sem_post"
 
 /* clang-format off */
 #define ON(how, type, name, object, instead)                                                       \
@@ -71,18 +72,18 @@ ON_UNTIL(ERROR, pthread_mutex_t, pthread_mutex_timedlock, mutex, LOCK)
 ON_CLOCK(ERROR, pthread_mutex_t, pthread_mutex_clocklock, mutex, LOCK)
 ON(ERROR, pthread_mutex_t, pthread_mutex_unlock, mutex, LOCK)
 
-ON_WITH(ERROR, pthread_rwlock_t, pthread_rwlock_init, lock, LOCK,
+ON_WITH(ERROR, pthread_rwlock_t, pthread_rwlock_init, lock, RWLOCK,
         const pthread_rwlockattr_t *with)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_destroy, lock, LOCK)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_rdlock, lock, LOCK)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_wrlock, lock, LOCK)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_tryrdlock, lock, LOCK)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_trywrlock, lock, LOCK)
-ON_UNTIL(ERROR, pthread_rwlock_t, pthread_rwlock_timedrdlock, lock, LOCK)
-ON_UNTIL(ERROR, pthread_rwlock_t, pthread_rwlock_timedwrlock, lock, LOCK)
-ON_CLOCK(ERROR, pthread_rwlock_t, pthread_rwlock_clockrdlock, lock, LOCK)
-ON_CLOCK(ERROR, pthread_rwlock_t, pthread_rwlock_clockwrlock, lock, LOCK)
-ON(ERROR, pthread_rwlock_t, pthread_rwlock_unlock, lock, LOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_destroy, lock, RWLOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_rdlock, lock, RWLOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_wrlock, lock, RWLOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_tryrdlock, lock, RWLOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_trywrlock, lock, RWLOCK)
+ON_UNTIL(ERROR, pthread_rwlock_t, pthread_rwlock_timedrdlock, lock, RWLOCK)
+ON_UNTIL(ERROR, pthread_rwlock_t, pthread_rwlock_timedwrlock, lock, RWLOCK)
+ON_CLOCK(ERROR, pthread_rwlock_t, pthread_rwlock_clockrdlock, lock, RWLOCK)
+ON_CLOCK(ERROR, pthread_rwlock_t, pthread_rwlock_clockwrlock, lock, RWLOCK)
+ON(ERROR, pthread_rwlock_t, pthread_rwlock_unlock, lock, RWLOCK)
 
 ON_WITH(ERROR, pthread_cond_t, pthread_cond_init, condition, WAIT, const pthread_condattr_t *with)
 ON(ERROR, pthread_cond_t, pthread_cond_destroy, condition, WAIT)
