@@ -381,6 +381,8 @@ static void on_end(int status, void *unused)
     (void)unused;
     if (program.pid != getpid() || !d || program.phase == OVER)
         return;
+    if (dsm_workers_is_worker())
+        dsm_program_fail("a worker on rank %u called exit(%d)", d->config.self, status);
     if (d->config.self == 0)
         end_rank_0(d, status);
     program.phase = OVER;

@@ -81,9 +81,11 @@ int dsm_workers_start(struct dsm_driver *d, uint64_t function)
     return 0;
 }
 
+#ifdef PIC
 /*
  * In front of the C library's: a worker that is a thread ends by exit(0) as one that is a process
- * would, and takes nobody along.
+ * would, and takes nobody along. Only in the shared library (libtool defines PIC for it): in a
+ * program that is linked with -static the C library's own would be out of reach.
  */
 DSM_API void exit(int status)
 {
@@ -97,3 +99,4 @@ DSM_API void exit(int status)
         next(status);
     _exit(status);
 }
+#endif

@@ -464,8 +464,12 @@ int dsm_api_refusal(void)
 
 void dsm_runtime_fail(int status, const char *why)
 {
-    bool is_said = is_open() && rt.membership && rt.info.is_managed &&
-                   dsm_membership_abort(rt.membership, status, why) == 0; /* dsmrun prints it */
+    bool is_said = false;
+    if (is_open() && rt.membership && rt.info.is_managed) {
+        /* dsmrun prints it; when it does not listen any more, another rank was first. */
+        int error = dsm_membership_abort(rt.membership, status, why);
+        is_said = error == 0 || error == DSM_E_PEER;
+    }
     dsm_log(is_said ? DSM_LOG_INFO : DSM_LOG_ERROR, "%s", why);
     if (is_open() && !is_said)
         end_job(status, why);
