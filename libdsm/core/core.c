@@ -50,8 +50,9 @@ static struct layout layout_of(const struct dsm_core_config *config)
     uint64_t at = DSM_ALIGN_UP(sizeof(struct dsm_core), (uint64_t)64), arena_bytes;
 
     l.units_capacity = power_of_two_from(config->n_pages);
-    l.locks_capacity =
-        power_of_two_from(smaller(config->n_pages * DSM_PAGE_BYTES, DSM_LOCKS_AT_LEAST));
+    l.locks_capacity = power_of_two_from(
+        config->names_max ? config->names_max
+                          : smaller(config->n_pages * DSM_PAGE_BYTES, DSM_LOCKS_AT_LEAST));
     l.groups_capacity = power_of_two_from(smaller(config->n_pages, 1u << 12));
     l.asks_capacity = power_of_two_from(smaller(config->n_pages, 1u << 16));
     l.dead_at = at;

@@ -34,6 +34,8 @@ struct dsm_core_config {
     uint32_t ahead_bytes;     /* fetched ahead by itself at once, at most; 0: nothing is */
     const struct dsm_placement_table *placement; /* shared with the driver, not copied */
     uint64_t memory_bytes; /* all of the core's memory; 0: derived from n_pages and n_ranks */
+    uint64_t names_max;    /* addresses that may be locks here at one time, and as many that may be
+                              other objects; 0: every byte, up to a bound */
 };
 
 #define DSM_HOLD_NONE  UINT64_MAX

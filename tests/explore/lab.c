@@ -57,6 +57,7 @@ static struct dsm_core_config core_config(const struct lab *lab, uint32_t rank)
         .prefetch_window = 4,
         .placement = lab->placement,
         .memory_bytes = lab->core_bytes,
+        .names_max = 4 * WORLD_MAX_LOCKS, /* little to copy */
     };
 }
 
