@@ -16,11 +16,6 @@
 
 const bool dsm_wraps_refused = true;
 
-static bool is_in_region(const void *p, size_t len)
-{
-    return dsm_bounce_touches(p, len) && dsm_view_overlaps((uintptr_t)p, len);
-}
-
 static void say(atomic_bool *has_said, const char *name, const void *p, const char *why)
 {
     if (!atomic_exchange(has_said, true))
@@ -29,11 +24,11 @@ static void say(atomic_bool *has_said, const char *name, const void *p, const ch
 }
 
 /* As an item of CALL: it never gets to the call. */
-#define TOUCHES_REFUSED(p, len, name, why) is_in_region(p, len)
+#define TOUCHES_REFUSED(p, len, name, why) dsm_bounce_touches(p, len)
 #define TAKE_REFUSED(p, len, name, why)                                                            \
     do {                                                                                           \
         static atomic_bool has_said;                                                               \
-        if (is_in_region(p, len)) {                                                                \
+        if (dsm_bounce_touches(p, len)) {                                                          \
             say(&has_said, name, p, why);                                                          \
             bounce.error = EINVAL;                                                                 \
         }                                                                                          \
@@ -83,7 +78,7 @@ WRAPPER(ssize_t, vmsplice, (int fd, const struct iovec *buffers, size_t n, unsig
     size_t vector_bytes = n * sizeof *buffers;
     if (!dsm_bounce_is_needed() || n == 0 || n > IOV_MAX)
         return next_vmsplice()(fd, buffers, n, flags);
-    if (is_in_region(buffers, vector_bytes) ||
+    if (dsm_bounce_touches(buffers, vector_bytes) ||
         (dsm_bounce_is_readable(buffers, vector_bytes) && dsm_transfer_is_shared(buffers, n))) {
         say(&has_said, "vmsplice", buffers->iov_base, KEPT);
         return FAIL_MINUS_ONE(EINVAL);
@@ -94,8 +89,8 @@ WRAPPER(ssize_t, vmsplice, (int fd, const struct iovec *buffers, size_t n, unsig
 WRAPPER(void *, mremap, (void *p, size_t len, size_t new_len, int flags, void *to))
 {
     static atomic_bool has_said;
-    bool moves_into = (flags & MREMAP_FIXED) && is_in_region(to, new_len);
-    if (is_in_region(p, len) || moves_into) {
+    bool moves_into = (flags & MREMAP_FIXED) && dsm_bounce_touches(to, new_len);
+    if (dsm_bounce_touches(p, len) || moves_into) {
         say(&has_said, "mremap", moves_into ? to : p, MAPPING);
         errno = EINVAL;
         return MAP_FAILED;

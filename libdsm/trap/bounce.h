@@ -48,10 +48,14 @@ static inline void dsm_bounce_open(struct dsm_bounce *bounce)
 
 void dsm_bounce_close(struct dsm_bounce *bounce);
 
-/* True when any of the bytes may be in the region: one compare when they are not. */
+/*
+ * True when any of the bytes is in the region. One compare for most that are not: those between two
+ * segments of it (the heap of a program that shares its global variables) are looked at closer.
+ */
 static inline bool dsm_bounce_touches(const void *p, size_t len_bytes)
 {
-    return __builtin_expect(dsm_view_may_overlap((uintptr_t)p, len_bytes), 0);
+    return __builtin_expect(dsm_view_may_overlap((uintptr_t)p, len_bytes), 0) &&
+           dsm_view_overlaps((uintptr_t)p, len_bytes);
 }
 
 /* False: no pointer is in the region, because there is none. */

@@ -17,7 +17,7 @@
  *   INOUT(p, len)         read, and written when the call succeeds
  *   INOUT_USED(p, len, n) read, and then the first n bytes written
  *
- * A file may add kinds of its own: TOUCHES_x (may it be in the region?), TAKE_x before the call,
+ * A file may add kinds of its own: TOUCHES_x (is it in the region?), TAKE_x before the call,
  * GIVE_x after it.
  *
  * The functions have inner names and get those of the C library by label, so that they need not

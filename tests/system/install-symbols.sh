@@ -34,6 +34,8 @@ check() {
     done < <(nm "$@" "$file" 2>/dev/null | awk 'NF == 3 && $2 ~ /[A-TV-Z]/ { print $3 }' | sort -u)
     # And the other way round.
     while read -r name; do
+        # In a static program nothing may stand before the C library's own exit, which writes its buffers.
+        [ "$name $file" != "exit .libs/libdsm.a" ] || continue
         nm "$@" "$file" 2>/dev/null | grep -q " [TW] $name\$" || complain "dsm(7) lists $name, which $file does not show"
     done <<<"$documented"
     [ "$count" -gt 20 ] || complain "$file shows only $count names"
