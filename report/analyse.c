@@ -463,10 +463,10 @@ static void fill_heat(struct report *r)
         if (!is_fault(e))
             continue;
         double share = r->span_ns ? (double)e->time_ns / (double)r->span_ns : 0;
-        uint32_t column = (uint32_t)(share * REPORT_HEAT_COLUMNS);
+        /* A forged file may have events far behind its end. */
+        uint32_t column =
+            share < 1 ? (uint32_t)(share * REPORT_HEAT_COLUMNS) : REPORT_HEAT_COLUMNS - 1;
         uint32_t row = row_of(r, e->offset >> PAGE_SHIFT);
-        if (column >= REPORT_HEAT_COLUMNS)
-            column = REPORT_HEAT_COLUMNS - 1;
         if (++r->heat[row][column] > r->heat_max)
             r->heat_max = r->heat[row][column];
     }
