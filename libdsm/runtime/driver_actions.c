@@ -93,8 +93,8 @@ static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
     bool is_ours =
         m.type == DSM_MSG_REQUEST || (m.type == DSM_MSG_FORWARD && m.peer == d->config.self);
     if (is_ours && d->net && d->net_ops->landing) {
-        uint64_t n_units = m.type == DSM_MSG_REQUEST ? m.count : 1;
-        uint64_t n_pages = n_units * dsm_placement_unit(d->placement, m.object).n_pages;
+        /* All of the run: the order's key goes with the bytes of each of its units. */
+        uint64_t n_pages = m.count * dsm_placement_unit(d->placement, m.object).n_pages;
         m.key = d->net_ops->landing(d->net, d->region->frame + (m.object << DSM_PAGE_SHIFT),
                                     (size_t)n_pages << DSM_PAGE_SHIFT);
     }
