@@ -130,14 +130,45 @@ int dsm_collective_buffer(struct dsm_driver *d, const struct dsm_message *m, voi
     break
 
 /* Integers wrap: signed ones are folded as unsigned where the result is the same bits. */
+static enum dsm_type wrapping(enum dsm_type type)
+{
+    switch (type) {
+    case DSM_INT8:
+        return DSM_UINT8;
+    case DSM_INT16:
+        return DSM_UINT16;
+    case DSM_INT32:
+        return DSM_UINT32;
+    case DSM_INT64:
+        return DSM_UINT64;
+    case DSM_UINT8:
+    case DSM_UINT16:
+    case DSM_UINT32:
+    case DSM_UINT64:
+    case DSM_FLOAT:
+    case DSM_DOUBLE:
+        break;
+    }
+    return type;
+}
+
 static void fold(void *into, const void *from, size_t bytes, enum dsm_type type, enum dsm_op op)
 {
-    bool wraps = op == DSM_SUM || op == DSM_PROD;
-    if (wraps && type == DSM_INT32)
-        type = DSM_UINT32;
-    if (wraps && type == DSM_INT64)
-        type = DSM_UINT64;
+    if (op == DSM_SUM || op == DSM_PROD)
+        type = wrapping(type);
+    if (op == DSM_PROD && type == DSM_UINT16) { /* as int, 65535 * 65535 would overflow */
+        FOLD(uint16_t, into, from, bytes, 1u * x * y);
+        return;
+    }
     switch (type) {
+    case DSM_INT8:
+        FOLD_INTEGERS(int8_t);
+    case DSM_UINT8:
+        FOLD_INTEGERS(uint8_t);
+    case DSM_INT16:
+        FOLD_INTEGERS(int16_t);
+    case DSM_UINT16:
+        FOLD_INTEGERS(uint16_t);
     case DSM_INT32:
         FOLD_INTEGERS(int32_t);
     case DSM_INT64:
@@ -156,6 +187,12 @@ static void fold(void *into, const void *from, size_t bytes, enum dsm_type type,
 static size_t type_bytes(enum dsm_type type)
 {
     switch (type) {
+    case DSM_INT8:
+    case DSM_UINT8:
+        return 1;
+    case DSM_INT16:
+    case DSM_UINT16:
+        return 2;
     case DSM_INT32:
     case DSM_UINT32:
     case DSM_FLOAT:

@@ -17,6 +17,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static unsigned n_failed;
 static char *shared;  /* 64 KiB of the region */
@@ -95,6 +97,13 @@ static bool has_joined;
     XX(dsm_prefetch(shared, dsm_region_bytes() + 1, DSM_READ), RANGE)                              \
     XX(dsm_prefetch(shared, 1, (enum dsm_access)0), INVAL)                                         \
     XX(dsm_prefetch(shared, 1, (enum dsm_access)7), INVAL)                                         \
+    XX(dsm_touch(NULL, 1, DSM_WRITE), RANGE)                                                       \
+    XX(dsm_touch(private, 1, DSM_READ), RANGE)                                                     \
+    XX(dsm_touch(outside, 1, DSM_WRITE), RANGE)                                                    \
+    XX(dsm_touch(shared + 1, SIZE_MAX, DSM_WRITE), RANGE)                                          \
+    XX(dsm_touch(shared, dsm_region_bytes() + 1, DSM_READ), RANGE)                                 \
+    XX(dsm_touch(shared, 1, (enum dsm_access)0), INVAL)                                            \
+    XX(dsm_touch(shared, 1, (enum dsm_access)(DSM_READ | DSM_WRITE)), INVAL)                       \
     XX(dsm_where(NULL, &where_out), RANGE)                                                         \
     XX(dsm_where(outside, &where_out), RANGE)                                                      \
     XX(dsm_where(shared, NULL), INVAL)                                                             \
@@ -178,7 +187,10 @@ static bool has_joined;
     XX(dsm_distribute(shared, 8), INVAL)                                                           \
     XX(dsm_distribute(shared - 4, 8), INVAL)                                                       \
     XX(dsm_distribute(private, SIZE_MAX), INVAL)                                                   \
+    XX(dsm_allreduce(private, 1, DSM_UINT8, (enum dsm_op)(DSM_BXOR + 1)), INVAL)                   \
+    XX(dsm_allreduce(private, 1, DSM_FLOAT, DSM_BAND), INVAL)                                      \
     XX(dsm_ring(no_rank), INVAL)                                                                   \
+    XX(dsm_ring(UINT32_MAX), INVAL)                                                                \
     XX(dsm_stats_get(NULL), INVAL)                                                                 \
     XX(stats_of_size(0), INVAL)                                                                    \
     XX(stats_of_size(SIZE_MAX), INVAL)
@@ -206,6 +218,20 @@ static void expect(const char *when, const char *call, int got, int wanted)
             dsm_errname(wanted));
 }
 
+/* What has an answer in every state of the library. */
+static void ask_what_never_fails(const char *when, bool is_open)
+{
+    expect(when, "dsm_version", dsm_version() && dsm_version()[0], 1);
+    expect(when, "dsm_strerror", dsm_strerror(INT32_MIN) != NULL, 1);
+    expect(when, "dsm_errname", dsm_errname(INT32_MAX) != NULL, 1);
+    expect(when, "dsm_trap_name", dsm_trap_name() != NULL, is_open);
+    expect(when, "dsm_transport_name", dsm_transport_name() != NULL && !is_open, 0);
+    expect(when, "dsm_on_ring", dsm_on_ring(NULL, NULL), is_open ? 0 : DSM_E_STATE);
+    expect(when, "dsm_rank", dsm_rank() < dsm_size(), 1);
+    expect(when, "dsm_base", dsm_base() != NULL, is_open);
+    expect(when, "dsm_region_bytes", dsm_region_bytes() != 0, is_open);
+}
+
 static void refuse_all(const char *when, bool is_open)
 {
 #define XX(call, code) expect(when, #call, (call), is_open ? DSM_E_##code : DSM_E_STATE);
@@ -216,6 +242,7 @@ static void refuse_all(const char *when, bool is_open)
 #define XX(call, code) expect(when, #call, pointer(call), is_open ? DSM_E_##code : DSM_E_INVAL);
     POINTER_TABLE(XX)
 #undef XX
+    ask_what_never_fails(when, is_open);
     if (out64 != 77 || out32 != 77 || index_out != 77 || addr_out) {
         n_failed++;
         fprintf(stderr, "FAILED %s: a call that failed has changed an output\n", when);
@@ -301,9 +328,21 @@ static void bad_configs(void)
     expect("at start", "a region of 2^64-1 bytes", dsm_init(&config), DSM_E_INVAL);
 }
 
+/* Outside a job dsm_abort ends this process alone. */
+static void end_at_once(const char *when)
+{
+    int status = -1;
+    pid_t pid = fork();
+    if (pid == 0)
+        dsm_abort(47);
+    expect(when, "waitpid", waitpid(pid, &status, 0) == pid, 1);
+    expect(when, "dsm_abort", WIFEXITED(status) ? WEXITSTATUS(status) : -1, 47);
+}
+
 int main(void)
 {
     void *p = NULL;
+    end_at_once("before dsm_init");
     refuse_all("before dsm_init", false);
     bad_configs();
     expect("before", "dsm_rank", (int)dsm_rank(), 0);
@@ -336,8 +375,7 @@ int main(void)
     expect("at the end", "dsm_finalize", dsm_finalize(), 0);
     refuse_all("after dsm_finalize", false);
     expect("at the end", "dsm_finalize again", dsm_finalize(), DSM_E_STATE);
-    expect("at the end", "dsm_strerror", dsm_strerror(12345) == NULL || dsm_errname(-9999) == NULL,
-           0);
+    end_at_once("after dsm_finalize");
     if (n_failed)
         printf("%u calls were wrong\n", n_failed);
     else

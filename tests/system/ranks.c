@@ -148,8 +148,64 @@ static void scenario_atomics(void)
     CHECK(dsm_barrier() == 0);
 }
 
+/*
+ * Every type with every operation, against the same fold on one rank: rank r has first + r * step,
+ * which wraps around in small types, and signed ones begin below zero.
+ */
+#define CHECK_FOLD(T, U, TYPE, OP, first, step, expression)                                        \
+    do {                                                                                           \
+        T mine_[3], x = 0;                                                                         \
+        for (uint32_t i_ = 0; i_ < 3; i_++)                                                        \
+            mine_[i_] = (T)((U)(first) + (U)dsm_rank() * (U)(step));                               \
+        CHECK(dsm_allreduce(mine_, 3, TYPE, OP) == 0);                                             \
+        for (uint32_t r_ = 0; r_ < dsm_size(); r_++) {                                             \
+            T y = (T)((U)(first) + (U)r_ * (U)(step));                                             \
+            x = r_ == 0 ? y : (T)(expression);                                                     \
+        }                                                                                          \
+        for (uint32_t i_ = 0; i_ < 3; i_++)                                                        \
+            CHECK(memcmp(&mine_[i_], &x, sizeof x) == 0);                                          \
+    } while (0)
+
+#define CHECK_NUMBERS(T, U, TYPE, first, step)                                                     \
+    CHECK_FOLD(T, U, TYPE, DSM_MIN, first, step, y < x ? y : x);                                   \
+    CHECK_FOLD(T, U, TYPE, DSM_MAX, first, step, y > x ? y : x)
+
+#define CHECK_INTEGERS(T, U, TYPE, first, step)                                                    \
+    CHECK_NUMBERS(T, U, TYPE, first, step);                                                        \
+    CHECK_FOLD(T, U, TYPE, DSM_SUM, first, step, (U)((U)x + (U)y));                                \
+    CHECK_FOLD(T, U, TYPE, DSM_PROD, first, step, (U)(1u * (U)x * (U)y));                          \
+    CHECK_FOLD(T, U, TYPE, DSM_BAND, first, step, x &y);                                           \
+    CHECK_FOLD(T, U, TYPE, DSM_BOR, first, step, x | y);                                           \
+    CHECK_FOLD(T, U, TYPE, DSM_BXOR, first, step, x ^ y)
+
+#define CHECK_REALS(T, TYPE)                                                                       \
+    CHECK_NUMBERS(T, T, TYPE, -1.5, 0.25);                                                         \
+    /* Small whole numbers: exact in whatever order they are folded. */                            \
+    CHECK_FOLD(T, T, TYPE, DSM_SUM, -3, 2, x + y);                                                 \
+    CHECK_FOLD(T, T, TYPE, DSM_PROD, -3, 2, x *y)
+
+static void check_small_integers(void)
+{
+    CHECK_INTEGERS(int8_t, uint8_t, DSM_INT8, -100, 70);
+    CHECK_INTEGERS(uint8_t, uint8_t, DSM_UINT8, 250, 3);
+    CHECK_INTEGERS(int16_t, uint16_t, DSM_INT16, -30000, 20000);
+    CHECK_INTEGERS(uint16_t, uint16_t, DSM_UINT16, 65533, 1);
+}
+
+static void check_large_integers(void)
+{
+    CHECK_INTEGERS(int32_t, uint32_t, DSM_INT32, -2000000000, 1500000000);
+    CHECK_INTEGERS(uint32_t, uint32_t, DSM_UINT32, 4000000000u, 70000);
+    CHECK_INTEGERS(int64_t, uint64_t, DSM_INT64, INT64_MIN + 5, INT64_MAX / 2);
+    CHECK_INTEGERS(uint64_t, uint64_t, DSM_UINT64, UINT64_MAX - 1, 1);
+}
+
 static void scenario_collectives(void)
 {
+    check_small_integers();
+    check_large_integers();
+    CHECK_REALS(float, DSM_FLOAT);
+    CHECK_REALS(double, DSM_DOUBLE);
     uint32_t rank = dsm_rank(), n = dsm_size();
     static uint64_t big[3000];
     for (uint32_t root = 0; root < n; root++) {

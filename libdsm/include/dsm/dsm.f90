@@ -20,7 +20,7 @@ module dsm
 
     ! enum dsm_type, enum dsm_op
     integer(c_int), parameter :: dsm_int32 = 0, dsm_int64 = 1, dsm_uint32 = 2, dsm_uint64 = 3, &
-        dsm_float = 4, dsm_double = 5
+        dsm_float = 4, dsm_double = 5, dsm_int8 = 6, dsm_int16 = 7, dsm_uint8 = 8, dsm_uint16 = 9
     integer(c_int), parameter :: dsm_sum = 0, dsm_min = 1, dsm_max = 2, dsm_prod = 3, dsm_band = 4, &
         dsm_bor = 5, dsm_bxor = 6
 

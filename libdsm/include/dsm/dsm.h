@@ -326,12 +326,24 @@ DSM_API int dsm_barrier(void);
 /* The same for the n_ranks different ranks listed, all passing the same list. Also INVAL. */
 DSM_API int dsm_barrier_group(const uint32_t *ranks, uint32_t n_ranks);
 
-enum dsm_type { DSM_INT32, DSM_INT64, DSM_UINT32, DSM_UINT64, DSM_FLOAT, DSM_DOUBLE };
+enum dsm_type {
+    DSM_INT32,
+    DSM_INT64,
+    DSM_UINT32,
+    DSM_UINT64,
+    DSM_FLOAT,
+    DSM_DOUBLE,
+    DSM_INT8,
+    DSM_INT16,
+    DSM_UINT8,
+    DSM_UINT16
+};
 enum dsm_op { DSM_SUM, DSM_MIN, DSM_MAX, DSM_PROD, DSM_BAND, DSM_BOR, DSM_BXOR };
 
 /*
  * Collectives over all ranks on private or shared memory, one thread each, same arguments.
- * The result of a reduction is bitwise the same on every rank. Errors: INVAL, STATE, BUSY, PEER.
+ * The result of a reduction is bitwise the same on every rank. Integers wrap around; BAND, BOR and
+ * BXOR are for them alone. Errors: INVAL, STATE, BUSY, PEER.
  */
 DSM_API int dsm_bcast(void *buf, size_t len, uint32_t root);
 DSM_API int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op);
