@@ -380,6 +380,7 @@ int dsm_runtime_init(const struct dsm_config *config, uint64_t globals_bytes)
     int error = dsm_settings_read(config, &rt.settings);
     if (error)
         return error;
+    dsm_streams_realloc = dsm_realloc;
     if (!dsm_syscalls_are_wrapped())
         return DSM_E_STATE;
     dsm_waiters_setup();

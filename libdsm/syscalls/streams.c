@@ -6,7 +6,7 @@
  * of an unbuffered stream, straight to the kernel. So these go through a private block, piece by
  * piece, with the stream locked meanwhile: how stdio cuts what it reads and writes is its own
  * affair. fgets, getc, scanf and the others that only ever store what is in the buffer need
- * nothing.
+ * nothing. getline is another matter: it would hand a shared line that is too short to realloc.
  */
 #define _GNU_SOURCE
 #include "base/log.h"
@@ -14,6 +14,7 @@
 #include "trap/calls.h"
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const bool dsm_wraps_streams = true;
@@ -28,6 +29,7 @@ NEXT(NOTHING, size_t, fwrite_unlocked, (const void *from, size_t size, size_t n,
 NEXT(MINUS_ONE, int, fputs, (const char *s, FILE *file))
 NEXT(MINUS_ONE, int, fputs_unlocked, (const char *s, FILE *file))
 NEXT(MINUS_ONE, int, puts, (const char *s))
+NEXT(MINUS_ONE, ssize_t, getdelim, (char **line, size_t *room, int delimiter, FILE *file))
 NEXT(MINUS_ONE, int, setvbuf, (FILE *file, char *buffer, int mode, size_t size))
 /* clang-format on */
 
@@ -135,6 +137,52 @@ WRAPPER(int, fputs_unlocked, (const char *s, FILE *file))
     size_t len = strlen(s);
     return put(s, len, file, true) == len ? 1 : EOF;
 }
+/* clang-format on */
+
+/* ---- lines --------------------------------------------------------------------------------- */
+
+void *(*dsm_streams_realloc)(void *block, size_t len_bytes);
+
+static void drop(char **line)
+{
+    free(*line);
+}
+
+/* The line is private at first: only then is it known how long it is. */
+static ssize_t get_line(char **line, size_t *room, int delimiter, FILE *file)
+{
+    char *copy __attribute__((cleanup(drop))) = NULL;
+    size_t copy_room = 0;
+    ssize_t len = next_getdelim()(&copy, &copy_room, delimiter, file);
+    if (len < 0)
+        return len;
+    size_t needed = (size_t)len + 1;
+    if (needed > *room) {
+        size_t larger = needed > 2 * *room ? needed : 2 * *room;
+        errno = ENOMEM;
+        void *grown = dsm_streams_realloc ? dsm_streams_realloc(*line, larger) : NULL;
+        if (!grown)
+            return -1;
+        *line = grown;
+        *room = larger;
+    }
+    memcpy(*line, copy, needed);
+    return len;
+}
+
+/* A line of no room is not looked at: the C library makes a new one. */
+#define LINE(name, params, delimiter)                                                              \
+    WRAPPER(ssize_t, name, params)                                                                 \
+    {                                                                                              \
+        if (!line || !room || !*line || *room == 0 || !dsm_bounce_touches(*line, 1))               \
+            return next_getdelim()(line, room, delimiter, file);                                   \
+        return get_line(line, room, delimiter, file);                                              \
+    }
+
+/* clang-format off */
+LINE(getdelim, (char **line, size_t *room, int delimiter, FILE *file), delimiter)
+LINE(__getdelim, (char **line, size_t *room, int delimiter, FILE *file), delimiter)
+LINE(getline, (char **line, size_t *room, FILE *file), '\n')
 /* clang-format on */
 
 static void unlock(FILE **file)

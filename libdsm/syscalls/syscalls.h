@@ -10,10 +10,14 @@
 #define DSM_SYSCALLS_SYSCALLS_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 extern const bool dsm_wraps_bytes, dsm_wraps_descriptors, dsm_wraps_objects, dsm_wraps_paths,
     dsm_wraps_processes, dsm_wraps_programs, dsm_wraps_refused, dsm_wraps_sockets,
     dsm_wraps_streams, dsm_wraps_times;
+
+/* What getline makes a shared line larger with; the runtime's. NULL: they stay as they are. */
+extern void *(*dsm_streams_realloc)(void *block, size_t len_bytes);
 
 /* True: every family is linked in. */
 bool dsm_syscalls_are_wrapped(void);

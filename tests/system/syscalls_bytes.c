@@ -143,6 +143,24 @@ CASE(__fread_chk) { STREAM_READS(__fread_chk(buffer, n * 7, 7, n, f)); }
 CASE(__fread_unlocked_chk) { STREAM_READS(__fread_unlocked_chk(buffer, n * 7, 7, n, f)); }
 /* clang-format on */
 
+#define LINE_READS(len, call)                                                                      \
+    close(pattern_file("data", 9000));                                                            \
+    FILE *f = fopen("data", "r");                                                                  \
+    for (int i = 0; i < 4; i++) {                                                                  \
+        char *buffer = room(a, len), *line = buffer;                                               \
+        size_t size = (len);                                                                       \
+        RESULT(a, call);                                                                           \
+        CHECK(line == buffer && size == (len));                                                    \
+        record(a, ftell(f) + 1000000 * feof(f));                                                   \
+    }                                                                                              \
+    fclose(f)
+
+/* clang-format off */
+CASE(getline) { LINE_READS(600, getline(&line, &size, f)); }
+CASE(getdelim) { LINE_READS(9001, getdelim(&line, &size, 10, f)); }
+CASE(__getdelim) { LINE_READS(600, __getdelim(&line, &size, 7, f)); }
+/* clang-format on */
+
 #define STREAM_WRITES(mode, size, call)                                                            \
     FILE *f = fopen("data", "w");                                                                  \
     setvbuf(f, NULL, mode, 4096);                                                                  \

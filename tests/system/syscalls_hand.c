@@ -185,6 +185,34 @@ static void large_files_need_little_memory(struct arena *a)
     CHECK(dsm_free(big) == 0 && dsm_free(again) == 0);
 }
 
+/* A line of dsm_malloc's grows by dsm_realloc; memory that is no such block stays as it is. */
+static void shared_lines_grow(struct arena *a)
+{
+    size_t size = 16, fixed_size = 16;
+    char *line = dsm_malloc(size), *fixed = room(a, fixed_size), *before = fixed;
+    CHECK(line);
+    FILE *f = fopen("data", "w+");
+    for (int i = 0; i < 70000; i++)
+        CHECK(putc(i == 69999 ? '\n' : 'a' + i % 23, f) != EOF);
+    rewind(f);
+    memset(fixed, '-', fixed_size);
+    CHECK(getline(&line, &size, f) == 70000);
+    CHECK(size >= 70001 && line[69999] == '\n' && line[70000] == '\0');
+    for (int i = 0; i < 69999; i++)
+        CHECK(line[i] == 'a' + i % 23);
+    CHECK(dsm_free(line) == 0);
+    rewind(f);
+    errno = 0;
+    CHECK(getline(&fixed, &fixed_size, f) == -1 && errno == EINVAL);
+    CHECK(fixed == before && fixed_size == 16 && fixed[0] == '-' && fixed[15] == '-');
+    /* Of no room: a new, private one. */
+    fixed_size = 0;
+    rewind(f);
+    CHECK(getline(&fixed, &fixed_size, f) == 70000 && fixed != before);
+    free(fixed);
+    fclose(f);
+}
+
 /* Two writers of two buffers each: the pairs stay together. */
 static void *write_pairs(void *argument)
 {
@@ -254,6 +282,7 @@ const struct by_hand by_hand[] = {
     {"blocked_read_can_be_cancelled", blocked_read_can_be_cancelled},
     {"bad_pointers_are_efault", bad_pointers_are_efault},
     {"large_files_need_little_memory", large_files_need_little_memory},
+    {"shared_lines_grow", shared_lines_grow},
     {"writev_is_one_write", writev_is_one_write},
     {"datagram_is_one_datagram", datagram_is_one_datagram},
     {"zero_copy_is_refused", zero_copy_is_refused},
