@@ -139,7 +139,10 @@ static int take_slot(struct dsm_profile_reader *r, struct dsm_profile_item *item
         return wrong(r, "a record is of an unknown kind");
     if (s->n_more && !has_text)
         return wrong(r, "a record of this kind has no text");
-    if (s->unit_log2 > 9)
+    bool is_wait = s->kind >= DSM_PROFILE_LOCK && s->kind <= DSM_PROFILE_SYNC;
+    if (is_wait && s->object >= DSM_PROFILE_N_OBJECTS)
+        return wrong(r, "a wait is at an object of an unknown kind");
+    if (!is_wait && s->unit_log2 > 9)
         return wrong(r, "a unit is larger than 2 MiB");
     item->text[0] = '\0';
     size_t text_bytes = (size_t)s->n_more * DSM_PROFILE_SLOT_BYTES;

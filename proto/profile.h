@@ -4,14 +4,15 @@
  *
  * A file is a header of 64 bytes and sections, all integers little-endian:
  *
- *   header   0 "DSMPROF\n"   8 u32 version (1)   12 u32 bytes of a slot (40)   the rest 0
+ *   header   0 "DSMPROF\n"   8 u32 version (2)   12 u32 bytes of a slot (40)   the rest 0
  *   section  0 u32 tag       4 u32 rank          8 u64 bytes to the next section's start
  *           16 u64 entries in use                the rest of its 64 bytes 0; then the entries
  *
  * "LIVE" sections, one a rank, hold u64 words: those of enum dsm_profile_word, then for every rank
  * of the job the page bytes received from it. "EVNT" sections hold slots, in order of time:
  *
- *   0 u8 kind   1 u8 continuation slots that follow   2 u8 log2 of the unit's pages   3 u8 0
+ *   0 u8 kind   1 u8 continuation slots that follow   3 u8 0
+ *   2 u8 log2 of the unit's pages, or what was waited at (enum dsm_profile_object)
  *   4 u32 peer (0xffffffff: none)   8 u64 monotonic time, ns   16 u64 a   24 u64 b   32 u64 c
  *
  * with a, b and c as enum dsm_profile_kind says. A continuation slot is 40 bytes of text, padded
@@ -29,7 +30,7 @@
 #include <stdint.h>
 
 #define DSM_PROFILE_MAGIC         "DSMPROF\n"
-#define DSM_PROFILE_VERSION       1u
+#define DSM_PROFILE_VERSION       2u
 #define DSM_PROFILE_HEADER_BYTES  64u
 #define DSM_PROFILE_SECTION_BYTES 64u
 #define DSM_PROFILE_SLOT_BYTES    40u
@@ -38,6 +39,22 @@
 #define DSM_PROFILE_TAG_LIVE      0x4556494cu /* "LIVE" */
 #define DSM_PROFILE_TAG_EVENTS    0x544e5645u /* "EVNT" */
 #define DSM_PROFILE_NO_PEER       UINT32_MAX
+
+/* What was waited at. */
+enum dsm_profile_object {
+    DSM_PROFILE_MUTEX, /* of dsm_lock */
+    DSM_PROFILE_RWLOCK,
+    DSM_PROFILE_RANKS,   /* dsm_barrier and dsm_barrier_group */
+    DSM_PROFILE_THREADS, /* dsm_barrier_threads */
+    DSM_PROFILE_COLLECTIVE,
+    DSM_PROFILE_CONDITION,
+    DSM_PROFILE_SEMAPHORE,
+    DSM_PROFILE_FLAG,
+    DSM_PROFILE_TICKETS,
+    DSM_PROFILE_WORD,
+    DSM_PROFILE_ANY, /* dsm_sync_destroy */
+    DSM_PROFILE_N_OBJECTS
+};
 
 enum dsm_profile_kind {
     /* a: byte offset in the region, b: instruction (0: not known), c: latency in ns. peer: who
@@ -48,9 +65,11 @@ enum dsm_profile_kind {
     /* a: offset of the first byte, c: pages. peer: for whom, where that is known */
     DSM_PROFILE_LOST,       /* access taken away */
     DSM_PROFILE_DOWNGRADED, /* write access taken away */
-    /* c: how long it waited */
-    DSM_PROFILE_LOCK, /* a: offset of the lock's address */
+    /* A call waited. a: offset of the object's address, where it has one; b: instruction; c: how
+     * long. MUTEX and RWLOCK; RANKS, THREADS and COLLECTIVE; the others */
+    DSM_PROFILE_LOCK,
     DSM_PROFILE_BARRIER,
+    DSM_PROFILE_SYNC,
     DSM_PROFILE_N_TIMED,    /* kinds below have their words in LIVE */
     DSM_PROFILE_ALLOC = 16, /* a: offset, b: bytes; text: name */
     DSM_PROFILE_MODULE,     /* a: first address, b: end, c: offset in the file; text: path */
@@ -70,7 +89,11 @@ enum dsm_profile_word {
 };
 
 struct dsm_profile_slot {
-    uint8_t kind, n_more, unit_log2;
+    uint8_t kind, n_more;
+    union {
+        uint8_t unit_log2;
+        uint8_t object; /* of waits */
+    };
     uint32_t peer;
     uint64_t time_ns, a, b, c;
 };

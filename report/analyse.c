@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* analyse.c - from events to what they mean: who fights for which unit, with which code, when. */
 #define _GNU_SOURCE
-#include "report/report.h"
+#include "report/analyse.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
 #include <stdlib.h>
@@ -9,56 +9,6 @@
 
 #define PAGE_SHIFT  12
 #define OFFSET_STEP 8 /* two ranks that fault within the same 8 bytes want the same data */
-
-/* ---- hash tables from a pair of numbers to an index ---------------------------------------- */
-
-struct index_slot {
-    uint64_t a, b;
-    uint32_t index; /* REPORT_NONE: empty */
-};
-
-struct index_table {
-    struct index_slot *slots;
-    size_t n_slots, n_used; /* n_slots: a power of two */
-};
-
-static struct index_slot *find_slot(const struct index_table *t, uint64_t a, uint64_t b)
-{
-    uint64_t h = (a * 0x9e3779b97f4a7c15u ^ b) * 0xbf58476d1ce4e5b9u;
-    size_t at = (h ^ h >> 31) & (t->n_slots - 1);
-    while (t->slots[at].index != REPORT_NONE && (t->slots[at].a != a || t->slots[at].b != b))
-        at = (at + 1) & (t->n_slots - 1);
-    return &t->slots[at];
-}
-
-static int widen(struct index_table *t)
-{
-    struct index_table wide = {.n_slots = t->n_slots ? 2 * t->n_slots : 1024, .n_used = t->n_used};
-    wide.slots = calloc(wide.n_slots, sizeof *wide.slots);
-    if (!wide.slots)
-        return DSM_E_NOMEM;
-    for (size_t i = 0; i < wide.n_slots; i++)
-        wide.slots[i].index = REPORT_NONE;
-    for (size_t i = 0; i < t->n_slots; i++)
-        if (t->slots[i].index != REPORT_NONE)
-            *find_slot(&wide, t->slots[i].a, t->slots[i].b) = t->slots[i];
-    free(t->slots);
-    *t = wide;
-    return 0;
-}
-
-/* The slot of (a, b), with index `fresh` when it is new; NULL: no memory. */
-static struct index_slot *index_of(struct index_table *t, uint64_t a, uint64_t b, size_t fresh)
-{
-    if (2 * t->n_used >= t->n_slots && widen(t) != 0)
-        return NULL;
-    struct index_slot *slot = find_slot(t, a, b);
-    if (slot->index == REPORT_NONE) {
-        *slot = (struct index_slot){a, b, (uint32_t)fresh};
-        t->n_used++;
-    }
-    return slot;
-}
 
 /* ---- times --------------------------------------------------------------------------------- */
 
@@ -108,9 +58,10 @@ struct report_split report_split_of(const struct report *r, uint32_t number)
             (double)(rank->total_ns[DSM_PROFILE_WRITE] + rank->total_ns[DSM_PROFILE_UPGRADE]) / 1e9,
         .lock = (double)rank->total_ns[DSM_PROFILE_LOCK] / 1e9,
         .barrier = (double)rank->total_ns[DSM_PROFILE_BARRIER] / 1e9,
+        .sync = (double)rank->total_ns[DSM_PROFILE_SYNC] / 1e9,
     };
     /* Several threads may wait at once: then nothing is left to call computing. */
-    s.compute = s.total - s.read - s.write - s.lock - s.barrier;
+    s.compute = s.total - s.read - s.write - s.lock - s.barrier - s.sync;
     if (s.compute < 0)
         s.compute = 0;
     return s;
@@ -151,13 +102,13 @@ static int place_code(struct report *r, const struct report_event *e, struct rep
     return 0;
 }
 
-static int count_code(struct report *r, struct index_table *table, const struct report_event *e,
-                      uint32_t *index_out)
+int report_find_code(struct report *r, struct index_table *table, const struct report_event *e,
+                     uint32_t *index_out)
 {
     struct report_code code;
     if (place_code(r, e, &code) != 0)
         return DSM_E_NOMEM;
-    struct index_slot *slot = index_of(table, code.module, code.file_offset, r->n_codes);
+    struct index_slot *slot = report_index_of(table, code.module, code.file_offset, r->n_codes);
     if (!slot)
         return DSM_E_NOMEM;
     if (slot->index == r->n_codes) {
@@ -167,8 +118,6 @@ static int count_code(struct report *r, struct index_table *table, const struct 
         r->codes = grown;
         grown[r->n_codes++] = code;
     }
-    r->codes[slot->index].count++;
-    r->codes[slot->index].wait_ns += e->value;
     *index_out = slot->index;
     return 0;
 }
@@ -189,12 +138,14 @@ size_t report_top_codes(const struct report *r, uint32_t *indices_out, size_t n)
     uint32_t *all = calloc(r->n_codes ? r->n_codes : 1, sizeof *all);
     if (!all)
         return 0;
+    size_t n_faulting = 0; /* others only waited */
     for (size_t i = 0; i < r->n_codes; i++)
-        all[i] = (uint32_t)i;
+        if (r->codes[i].count)
+            all[n_faulting++] = (uint32_t)i;
     sorted_report = r;
-    qsort(all, r->n_codes, sizeof *all, by_count);
-    if (n > r->n_codes)
-        n = r->n_codes;
+    qsort(all, n_faulting, sizeof *all, by_count);
+    if (n > n_faulting)
+        n = n_faulting;
     memcpy(indices_out, all, n * sizeof *all);
     free(all);
     return n;
@@ -257,7 +208,7 @@ static int count_fault(struct report *r, struct index_table *units, struct index
                        const struct report_event *e)
 {
     uint64_t page = e->offset >> PAGE_SHIFT, first = page >> e->unit_log2 << e->unit_log2;
-    struct index_slot *slot = index_of(units, first, e->unit_log2, r->n_units);
+    struct index_slot *slot = report_index_of(units, first, e->unit_log2, r->n_units);
     if (!slot)
         return DSM_E_NOMEM;
     if (slot->index == r->n_units) {
@@ -282,8 +233,10 @@ static int count_fault(struct report *r, struct index_table *units, struct index
     r->faults[e->kind]++;
     struct report_user *user = user_of(u, e->rank);
     uint32_t code;
-    if (!user || count_code(r, codes, e, &code) != 0)
+    if (!user || report_find_code(r, codes, e, &code) != 0)
         return DSM_E_NOMEM;
+    r->codes[code].count++;
+    r->codes[code].wait_ns += e->value;
     user->faults[e->kind]++;
     user->wait_ns += e->value;
     uint32_t at = (uint32_t)(e->offset - (first << PAGE_SHIFT));
@@ -301,7 +254,7 @@ static int count_loss(struct report *r, struct index_table *units, const struct 
         uint32_t log2 = 0;
         const struct index_slot *slot = NULL;
         for (; log2 <= 9 && units->n_slots; log2++) {
-            slot = find_slot(units, page, log2);
+            slot = report_find_slot(units, page, log2);
             if (slot->index != REPORT_NONE)
                 break;
         }
@@ -406,18 +359,17 @@ static bool is_fault(const struct report_event *e)
     return e->kind >= DSM_PROFILE_READ && e->kind <= DSM_PROFILE_UPGRADE;
 }
 
-static int count_units(struct report *r)
+static int count_units(struct report *r, struct index_table *codes)
 {
-    struct index_table units = {0}, codes = {0};
+    struct index_table units = {0};
     int error = 0;
     for (size_t i = 0; i < r->n_events && !error; i++)
         if (is_fault(&r->events[i]))
-            error = count_fault(r, &units, &codes, &r->events[i]);
+            error = count_fault(r, &units, codes, &r->events[i]);
     for (size_t i = 0; i < r->n_events && !error; i++)
         if (r->events[i].kind == DSM_PROFILE_LOST || r->events[i].kind == DSM_PROFILE_DOWNGRADED)
             error = count_loss(r, &units, &r->events[i]);
     free(units.slots);
-    free(codes.slots);
     for (size_t i = 0; i < r->n_units && !error; i++) {
         struct report_unit *u = &r->units[i];
         u->sharing = judge(u);
@@ -485,10 +437,9 @@ static void find_allocs(struct report *r)
     }
 }
 
-void report_name_page(const struct report *r, uint64_t page, uint32_t alloc, char *out,
-                      size_t out_bytes)
+void report_name_offset(const struct report *r, uint64_t offset, uint32_t alloc, char *out,
+                        size_t out_bytes)
 {
-    uint64_t offset = page << PAGE_SHIFT;
     if (alloc == REPORT_NONE)
         dsm_format(out, out_bytes, "dsm_malloc, region + 0x%lx", (unsigned long)offset);
     else if (r->allocs[alloc].name[0])
@@ -500,6 +451,12 @@ void report_name_page(const struct report *r, uint64_t page, uint32_t alloc, cha
                    (unsigned long)(offset - r->allocs[alloc].offset));
 }
 
+void report_name_page(const struct report *r, uint64_t page, uint32_t alloc, char *out,
+                      size_t out_bytes)
+{
+    report_name_offset(r, page << PAGE_SHIFT, alloc, out, out_bytes);
+}
+
 int report_analyse(struct report *r)
 {
     if (r->n_events)
@@ -507,7 +464,11 @@ int report_analyse(struct report *r)
     else
         r->span_ns = 0;
     find_allocs(r);
-    int error = count_units(r);
+    struct index_table codes = {0};
+    int error = count_units(r, &codes);
+    if (!error)
+        error = report_count_waits(r, &codes);
+    free(codes.slots);
     if (error)
         return error;
     for (uint32_t i = 0; i < r->n_ranks; i++) {

@@ -25,6 +25,7 @@ static const char style[] =
     ".compute{fill:#7aa874;background:#7aa874}.read{fill:#4c8bd0;background:#4c8bd0}"
     ".write{fill:#d9822b;background:#d9822b}.lock{fill:#9a6fb8;background:#9a6fb8}"
     ".barrier{fill:#9aa4b0;background:#9aa4b0}"
+    ".sync{fill:#3f9e97;background:#3f9e97}"
     ".key{display:inline-block;width:.8em;height:.8em;margin:0 .3em 0 1em}";
 
 static void put_text(const char *text, FILE *out)
@@ -117,21 +118,22 @@ static void put_split_row(const struct report *r, uint32_t rank, double scale, F
             "<tr><td>%" PRIu32 "</td><td id=\"total-%" PRIu32
             "\">%.3f</td><td id=\"compute-%" PRIu32 "\">%.3f</td><td id=\"read-%" PRIu32
             "\">%.3f</td><td id=\"write-%" PRIu32 "\">%.3f</td><td id=\"lock-%" PRIu32
-            "\">%.3f</td><td id=\"barrier-%" PRIu32
+            "\">%.3f</td><td id=\"barrier-%" PRIu32 "\">%.3f</td><td id=\"sync-%" PRIu32
             "\">%.3f</td><td class=\"t\"><svg width=\"%.0f\" height=\"%u\">",
             rank, rank, s.total, rank, s.compute, rank, s.read, rank, s.write, rank, s.lock, rank,
-            s.barrier, BAR_WIDTH, BAR_HEIGHT);
+            s.barrier, rank, s.sync, BAR_WIDTH, BAR_HEIGHT);
     double x = put_bar("compute", 0, s.compute, scale, out);
     x = put_bar("read", x, s.read, scale, out);
     x = put_bar("write", x, s.write, scale, out);
     x = put_bar("lock", x, s.lock, scale, out);
-    put_bar("barrier", x, s.barrier, scale, out);
+    x = put_bar("barrier", x, s.barrier, scale, out);
+    put_bar("sync", x, s.sync, scale, out);
     fputs("</svg></td></tr>\n", out);
 }
 
 static void put_split(const struct report *r, FILE *out)
 {
-    static const char *const names[] = {"compute", "read", "write", "lock", "barrier"};
+    static const char *const names[] = {"compute", "read", "write", "lock", "barrier", "sync"};
     double longest = 0;
     fputs("<h2>Time of each rank</h2>\n<p class=\"soft\">Seconds; waits of all threads of a rank "
           "together.",
@@ -140,7 +142,7 @@ static void put_split(const struct report *r, FILE *out)
         fprintf(out, "<span class=\"key %s\"></span>%s", names[i], names[i]);
     fputs("</p>\n<div class=\"scroll\"><table id=\"split\"><tr><th>rank</th><th>total</th>"
           "<th>compute</th><th>read faults</th><th>write faults</th><th>locks</th>"
-          "<th>barriers</th><th></th></tr>\n",
+          "<th>barriers</th><th>other waits</th><th></th></tr>\n",
           out);
     for (uint32_t i = 0; i < r->n_ranks; i++)
         if (r->ranks[i].is_there)
@@ -257,6 +259,33 @@ static void put_codes(const struct report *r, size_t n_top, FILE *out)
     free(top);
 }
 
+static void put_waits(const struct report *r, size_t n_top, FILE *out)
+{
+    fputs(
+        "<h2>Longest waits</h2>\n<p class=\"soft\">Calls that waited at locks, barriers and other "
+        "objects, on all ranks together; a lock that is taken again where it was held last does "
+        "not "
+        "wait.</p>\n<div class=\"scroll\"><table id=\"waits\"><tr><th class=\"t\">object</th>"
+        "<th>waits</th><th>waited, ms</th><th>longest, ms</th><th class=\"t\">code</th></tr>\n",
+        out);
+    for (size_t i = 0; i < r->n_waits && i < n_top; i++) {
+        const struct report_wait *w = &r->waits[i];
+        char name[200];
+        report_name_wait(r, w, name, sizeof name);
+        fputs("<tr><td class=\"t\">", out);
+        put_text(name, out);
+        fprintf(out, "</td><td>%" PRIu64 "</td><td>%.3f</td><td>%.3f</td><td class=\"t\">",
+                w->count, (double)w->wait_ns / 1e6, (double)w->longest_ns / 1e6);
+        for (size_t j = 0; j < w->n_places && j < 4; j++) {
+            fputs("<code>", out);
+            put_text(code_text(r, w->places[j].code), out);
+            fprintf(out, "</code> %.3f ms<br>", (double)w->places[j].wait_ns / 1e6);
+        }
+        fputs("</td></tr>\n", out);
+    }
+    fputs("</table></div>\n", out);
+}
+
 static uint64_t most_received(const struct report *r)
 {
     uint64_t most = 1;
@@ -299,6 +328,7 @@ bool report_print_html(const struct report *r, const char *title, size_t n_top, 
     put_heat(r, out);
     put_units(r, n_top, out);
     put_codes(r, n_top, out);
+    put_waits(r, n_top, out);
     put_traffic(r, out);
     fputs("</body></html>\n", out);
     return fflush(out) == 0 && !ferror(out);

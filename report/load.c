@@ -170,6 +170,8 @@ void report_free(struct report *r)
         free(r->units[i].users);
         free(r->units[i].places);
     }
+    for (size_t i = 0; i < r->n_waits; i++)
+        free(r->waits[i].places);
     for (size_t i = 0; i < r->n_codes; i++)
         free(r->codes[i].text);
     for (size_t i = 0; i < r->n_code_paths; i++)
@@ -178,6 +180,7 @@ void report_free(struct report *r)
     free(r->allocs);
     free(r->events);
     free(r->units);
+    free(r->waits);
     free(r->codes);
     free(r->code_paths);
     *r = (struct report){0};

@@ -143,7 +143,7 @@ static int run(int n_paths, char **paths, const struct options *o)
         status = 1;
     }
     if (status == 0) {
-        report_name_code(&report, o->n_top, o->n_top);
+        report_name_code(&report, o->n_top);
         if (!o->is_quiet && !report_print_text(&report, paths[0], o->n_top, stdout)) {
             dsm_log(DSM_LOG_ERROR, "standard output cannot be written: %s", strerror(errno));
             status = 1;

@@ -43,7 +43,8 @@ struct report_event {
     uint64_t offset, ip, value; /* value: latency in ns; LOST and DOWNGRADED: pages */
     uint32_t rank, peer;
     uint32_t alloc; /* that held the offset then; REPORT_NONE */
-    uint8_t kind, unit_log2;
+    uint8_t kind;
+    uint8_t unit_log2; /* or enum dsm_profile_object */
 };
 
 /* ---- what follows -------------------------------------------------------------------------- */
@@ -51,8 +52,8 @@ struct report_event {
 struct report_code {
     uint32_t module; /* index of report.code_paths; REPORT_NONE: unknown instruction */
     uint64_t file_offset;
-    uint64_t ip; /* where nothing more is known */
-    uint64_t count, wait_ns;
+    uint64_t ip;             /* where nothing more is known */
+    uint64_t count, wait_ns; /* of faults */
     char *text; /* "file.c:12 (function)", or the best there is; of those that are printed */
 };
 
@@ -93,6 +94,22 @@ struct report_unit {
     size_t n_places;
 };
 
+/* The code that waited at an object. */
+struct report_wait_place {
+    uint32_t code;
+    uint64_t count, wait_ns;
+};
+
+/* A lock, a barrier, or another object at which calls waited. */
+struct report_wait {
+    enum dsm_profile_object object;
+    uint64_t offset; /* of its name; not of RANKS and COLLECTIVE, which are one each */
+    uint32_t alloc;
+    uint64_t count, wait_ns, longest_ns;
+    struct report_wait_place *places; /* the longest first */
+    size_t n_places;
+};
+
 #define REPORT_HEAT_COLUMNS 96u
 #define REPORT_HEAT_ROWS    64u
 
@@ -113,6 +130,8 @@ struct report {
     size_t n_codes;
     struct report_unit *units; /* the most faulted at first */
     size_t n_units;
+    struct report_wait *waits; /* the longest first */
+    size_t n_waits;
     uint32_t heat[REPORT_HEAT_ROWS][REPORT_HEAT_COLUMNS];
     uint64_t heat_first[REPORT_HEAT_ROWS]; /* page with which a row begins */
     uint32_t heat_alloc[REPORT_HEAT_ROWS];
@@ -124,8 +143,8 @@ int report_load(struct report *report, const void *bytes, size_t len_bytes,
                 char why[REPORT_WHY_BYTES]);
 /* Errors: NOMEM. */
 int report_analyse(struct report *report);
-/* Names the code of the n_units hottest units and the n_codes hottest instructions. */
-void report_name_code(struct report *report, size_t n_units, size_t n_codes);
+/* Names the code of the n_top hottest units, waits and instructions. */
+void report_name_code(struct report *report, size_t n_top);
 void report_free(struct report *report);
 
 /* codes sorted by count, the indices of the most frequent n (or fewer); the number of them. */
@@ -135,8 +154,12 @@ const char *report_sharing_text(enum report_sharing sharing);
 void report_name_page(const struct report *report, uint64_t page, uint32_t alloc, char *out,
                       size_t out_bytes);
 
+/* "lock word + 0x10", "barrier". */
+void report_name_wait(const struct report *report, const struct report_wait *wait, char *out,
+                      size_t out_bytes);
+
 struct report_split {
-    double total, compute, read, write, lock, barrier; /* seconds */
+    double total, compute, read, write, lock, barrier, sync; /* seconds */
 };
 struct report_split report_split_of(const struct report *report, uint32_t rank);
 

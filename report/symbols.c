@@ -96,16 +96,19 @@ static void name_one(struct report *r, struct code_file *files, uint32_t index)
     code->text = describe(file, path, code);
 }
 
-void report_name_code(struct report *r, size_t n_units, size_t n_codes)
+void report_name_code(struct report *r, size_t n)
 {
     struct code_file *files = calloc(r->n_code_paths + 1, sizeof *files);
-    uint32_t *top = calloc(n_codes + 1, sizeof *top);
-    size_t n_top = files && top ? report_top_codes(r, top, n_codes) : 0;
+    uint32_t *top = calloc(n + 1, sizeof *top);
+    size_t n_top = files && top ? report_top_codes(r, top, n) : 0;
     for (size_t i = 0; i < n_top; i++)
         name_one(r, files, top[i]);
-    for (size_t i = 0; i < n_units && i < r->n_units && files; i++)
+    for (size_t i = 0; i < n && i < r->n_units && files; i++)
         for (size_t j = 0; j < r->units[i].n_places; j++)
             name_one(r, files, r->units[i].places[j].code);
+    for (size_t i = 0; i < n && i < r->n_waits && files; i++)
+        for (size_t j = 0; j < r->waits[i].n_places; j++)
+            name_one(r, files, r->waits[i].places[j].code);
     for (size_t i = 0; i < r->n_code_paths && files; i++)
         if (files[i].dwfl)
             dwfl_end(files[i].dwfl);

@@ -36,14 +36,15 @@ static void print_head(const struct report *r, const char *title, FILE *out)
 
 static void print_split(const struct report *r, FILE *out)
 {
-    fprintf(out, "\ntime of each rank, in seconds (waits of all its threads together)\n"
-                 "  rank    total  compute  read faults  write faults    locks  barriers\n");
+    fprintf(out,
+            "\ntime of each rank, in seconds (waits of all its threads together)\n"
+            "  rank    total  compute  read faults  write faults    locks  barriers    other\n");
     for (uint32_t i = 0; i < r->n_ranks; i++) {
         if (!r->ranks[i].is_there)
             continue;
         struct report_split s = report_split_of(r, i);
-        fprintf(out, "%6" PRIu32 " %8.3f %8.3f %12.3f %13.3f %8.3f %9.3f\n", i, s.total, s.compute,
-                s.read, s.write, s.lock, s.barrier);
+        fprintf(out, "%6" PRIu32 " %8.3f %8.3f %12.3f %13.3f %8.3f %9.3f %8.3f\n", i, s.total,
+                s.compute, s.read, s.write, s.lock, s.barrier, s.sync);
     }
 }
 
@@ -100,6 +101,24 @@ static void print_codes(const struct report *r, size_t n_top, FILE *out)
     free(top);
 }
 
+static void print_waits(const struct report *r, size_t n_top, FILE *out)
+{
+    fprintf(out, "\nlongest waits at locks, barriers and the like\n");
+    if (r->n_waits == 0)
+        fprintf(out, "  none\n");
+    for (size_t i = 0; i < r->n_waits && i < n_top; i++) {
+        const struct report_wait *w = &r->waits[i];
+        char name[200];
+        report_name_wait(r, w, name, sizeof name);
+        fprintf(out, "%4zu. %s: %" PRIu64 " times, %.3f ms, the longest %.3f ms\n", i + 1, name,
+                w->count, (double)w->wait_ns / 1e6, (double)w->longest_ns / 1e6);
+        for (size_t j = 0; j < w->n_places && j < PLACES_SHOWN; j++)
+            fprintf(out, "      %s: %" PRIu64 " times, %.3f ms\n",
+                    r->codes[w->places[j].code].text ? r->codes[w->places[j].code].text : "?",
+                    w->places[j].count, (double)w->places[j].wait_ns / 1e6);
+    }
+}
+
 static void print_traffic(const struct report *r, FILE *out)
 {
     fprintf(out, "\npage bytes received, KiB: by the rank of the line, from each rank\n  rank");
@@ -122,6 +141,7 @@ bool report_print_text(const struct report *r, const char *title, size_t n_top, 
     print_split(r, out);
     print_units(r, n_top, out);
     print_codes(r, n_top, out);
+    print_waits(r, n_top, out);
     if (r->n_ranks > 1)
         print_traffic(r, out);
     return fflush(out) == 0 && !ferror(out);

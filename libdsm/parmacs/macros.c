@@ -3,12 +3,22 @@
  * one line where the macro's user could not look at an error. */
 #define _GNU_SOURCE
 #include "parmacs/program.h"
+#include "runtime/thread.h"
 #include <dsm/dsm.h>
 #include <dsm/parmacs.h>
 #include <time.h>
 
+/* Waits are the macro's, where the program has it, and not those of the calls below: until check().
+ */
+#define NOTE_MACRO()                                                                               \
+    do {                                                                                           \
+        DSM_NOTE_CALLER();                                                                         \
+        dsm_thread_self.is_in_macro = true;                                                        \
+    } while (0)
+
 static void check(const char *macro, const void *addr, int error)
 {
+    dsm_thread_self.is_in_macro = false;
     unsigned long at = (unsigned long)(uintptr_t)addr;
     switch (error) {
     case 0:
@@ -50,6 +60,7 @@ void dsm_parmacs_free(void *ptr)
 void dsm_parmacs_lock(const void *lock)
 {
     (void)dsm_program_enter("LOCK");
+    NOTE_MACRO();
     check("LOCK", lock, dsm_lock(lock));
 }
 
@@ -69,48 +80,56 @@ static uint64_t count_of(const char *macro, long n)
 void dsm_parmacs_barrier(const void *barrier, long n)
 {
     (void)dsm_program_enter("BARRIER");
+    NOTE_MACRO();
     check("BARRIER", barrier, dsm_barrier_threads(barrier, count_of("BARRIER", n), DSM_FOREVER));
 }
 
 void dsm_parmacs_object_init(const void *object)
 {
     (void)dsm_program_enter("BARINIT or GSINIT");
+    NOTE_MACRO();
     check("BARINIT or GSINIT", object, dsm_sync_destroy(object));
 }
 
 void dsm_parmacs_pause_init(const void *pause)
 {
     (void)dsm_program_enter("PAUSEINIT");
+    NOTE_MACRO();
     check("PAUSEINIT", pause, dsm_flag_clear(pause));
 }
 
 void dsm_parmacs_pause_set(const void *pause)
 {
     (void)dsm_program_enter("SETPAUSE");
+    NOTE_MACRO();
     check("SETPAUSE", pause, dsm_flag_add(pause, 1));
 }
 
 void dsm_parmacs_pause_wait(const void *pause)
 {
     (void)dsm_program_enter("WAITPAUSE");
+    NOTE_MACRO();
     check("WAITPAUSE", pause, dsm_flag_take(pause, 1, DSM_FOREVER));
 }
 
 void dsm_parmacs_condvar_wait(const void *condvar, const void *lock)
 {
     (void)dsm_program_enter("CONDVARWAIT");
+    NOTE_MACRO();
     check("CONDVARWAIT", condvar, dsm_cond_wait(condvar, lock, DSM_FOREVER));
 }
 
 void dsm_parmacs_condvar_signal(const void *condvar)
 {
     (void)dsm_program_enter("CONDVARSIGNAL");
+    NOTE_MACRO();
     check("CONDVARSIGNAL", condvar, dsm_cond_signal(condvar));
 }
 
 void dsm_parmacs_condvar_broadcast(const void *condvar)
 {
     (void)dsm_program_enter("CONDVARBCAST");
+    NOTE_MACRO();
     check("CONDVARBCAST", condvar, dsm_cond_broadcast(condvar));
 }
 
@@ -119,6 +138,7 @@ long dsm_parmacs_getsub(const void *subscript, long max, long n)
     int64_t index = -1;
     uint64_t n_workers = count_of("GETSUB", n);
     (void)dsm_program_enter("GETSUB");
+    NOTE_MACRO();
     if (max < 0)
         dsm_program_fail("GETSUB up to %ld: the last subscript is at least 0", max);
     check("GETSUB", subscript,

@@ -484,6 +484,7 @@ int dsm_finalize(void)
     /* From here on peers may close their connections: those that are past the barrier. */
     dsm_globals_collect(&rt.driver);
     atomic_store(&rt.driver.is_finalizing, true);
+    DSM_NOTE_CALLER();
     int error = dsm_collective_barrier(&rt.driver);
     dsm_stats_report(&rt.driver, &rt.settings, rt.net ? rt.net_ops->name : "none",
                      rt.net ? rt.info.transport_reason : "a job of one rank");
@@ -532,6 +533,7 @@ int dsm_alloc(size_t size, const struct dsm_alloc_options *options, void **addr_
     int error = dsm_api_refusal();
     if (error)
         return error;
+    DSM_NOTE_CALLER();
     if (!addr_out)
         return DSM_E_INVAL;
     if (!options) {
@@ -716,24 +718,28 @@ int dsm_where(const void *addr, struct dsm_where *out)
 int dsm_barrier(void)
 {
     int error = dsm_api_refusal();
+    DSM_NOTE_CALLER();
     return error ? error : dsm_collective_barrier(&rt.driver);
 }
 
 int dsm_barrier_group(const uint32_t *ranks, uint32_t n_ranks)
 {
     int error = dsm_api_refusal();
+    DSM_NOTE_CALLER();
     return error ? error : dsm_collective_barrier_group(&rt.driver, ranks, n_ranks);
 }
 
 int dsm_bcast(void *buf, size_t len, uint32_t root)
 {
     int error = dsm_api_refusal();
+    DSM_NOTE_CALLER();
     return error ? error : dsm_collective_bcast(&rt.driver, buf, len, root);
 }
 
 int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_op op)
 {
     int error = dsm_api_refusal();
+    DSM_NOTE_CALLER();
     return error ? error : dsm_collective_allreduce(&rt.driver, buf, count, type, op);
 }
 

@@ -4,13 +4,18 @@
 #include "runtime/api.h"
 #include "runtime/locks.h"
 #include "runtime/sync.h"
+#include "runtime/thread.h"
+
+/* Inlined into the public functions, so that the caller they see is the program's. */
+#define INLINE static inline __attribute__((always_inline))
 
 /* A name is valid: *offset_out is its offset in the region. */
-static int check(struct dsm_driver *d, const void *addr, int64_t timeout_ns, uint64_t *offset_out)
+INLINE int check(struct dsm_driver *d, const void *addr, int64_t timeout_ns, uint64_t *offset_out)
 {
     int error = dsm_api_refusal();
     if (error)
         return error;
+    DSM_NOTE_CALLER();
     if (!dsm_region_has(d->region, (uintptr_t)addr))
         return DSM_E_RANGE;
     if (timeout_ns < DSM_FOREVER)
@@ -27,7 +32,7 @@ static int invalid(void)
 }
 
 /* One operation on an object of the kind. */
-static int operate(const void *addr, enum dsm_sync_kind kind, enum dsm_sync_op op, uint64_t a,
+INLINE int operate(const void *addr, enum dsm_sync_kind kind, enum dsm_sync_op op, uint64_t a,
                    uint64_t b, int64_t timeout_ns, uint64_t *value_out)
 {
     struct dsm_driver *d = dsm_api_driver();
@@ -48,7 +53,7 @@ static int operate(const void *addr, enum dsm_sync_kind kind, enum dsm_sync_op o
 
 /* ---- locks */
 
-int dsm_lock_timed(const void *addr, int64_t timeout_ns)
+INLINE int take_lock(const void *addr, int64_t timeout_ns)
 {
     struct dsm_driver *d = dsm_api_driver();
     uint64_t offset;
@@ -56,9 +61,14 @@ int dsm_lock_timed(const void *addr, int64_t timeout_ns)
     return error ? error : dsm_locks_acquire(d, (uintptr_t)addr, timeout_ns);
 }
 
+int dsm_lock_timed(const void *addr, int64_t timeout_ns)
+{
+    return take_lock(addr, timeout_ns);
+}
+
 int dsm_lock(const void *addr)
 {
-    return dsm_lock_timed(addr, DSM_FOREVER);
+    return take_lock(addr, DSM_FOREVER);
 }
 
 int dsm_unlock(const void *addr)
@@ -69,7 +79,7 @@ int dsm_unlock(const void *addr)
     return error ? error : dsm_locks_release(d, (uintptr_t)addr);
 }
 
-static int rw_lock(const void *addr, bool is_write, int64_t timeout_ns)
+INLINE int rw_lock(const void *addr, bool is_write, int64_t timeout_ns)
 {
     struct dsm_driver *d = dsm_api_driver();
     uint64_t offset;
@@ -154,7 +164,7 @@ int dsm_flag_set(const void *flag, uint64_t count)
 
 int dsm_flag_clear(const void *flag)
 {
-    return dsm_flag_set(flag, 0);
+    return operate(flag, DSM_SYNC_FLAG, DSM_SYNC_OP_SET, 0, 0, DSM_FOREVER, NULL);
 }
 
 int dsm_flag_add(const void *flag, uint64_t n)

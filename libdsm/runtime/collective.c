@@ -295,12 +295,14 @@ static int run(struct dsm_driver *d, struct dsm_event *event, void *payload, uin
     uint8_t result[DSM_COLLECTIVE_BYTES];
     if (!error && len)
         memcpy(result, c->payload, got < len ? got : len);
-    if (event->collective.kind == DSM_COLLECTIVE_BARRIER) {
+    bool is_barrier = event->collective.kind == DSM_COLLECTIVE_BARRIER;
+    uint64_t end_ns = dsm_clock_ns();
+    if (is_barrier) {
         d->stats.barriers++;
-        uint64_t end_ns = dsm_clock_ns();
         dsm_histogram_add(&d->stats.barrier_wait, end_ns - start_ns);
-        dsm_observe_barrier(d, start_ns, end_ns);
     }
+    dsm_observe_wait(d, is_barrier ? DSM_PROFILE_RANKS : DSM_PROFILE_COLLECTIVE, 0, start_ns,
+                     end_ns);
     dsm_driver_leave(d, &guard);
     if (error) {
         dsm_log(DSM_LOG_ERROR, "rank %u waits in a collective that rank %u will not reach (%s)",

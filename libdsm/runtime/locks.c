@@ -318,7 +318,7 @@ int dsm_locks_acquire(struct dsm_driver *d, uint64_t id, int64_t timeout_ns)
     d->stats.lock_timeouts += error == DSM_E_TIMEOUT;
     uint64_t end_ns = dsm_clock_ns();
     dsm_histogram_add(&d->stats.lock_wait, end_ns - start_ns);
-    dsm_observe_lock(d, id, start_ns, end_ns);
+    dsm_observe_wait(d, DSM_PROFILE_MUTEX, dsm_region_offset(d->region, id), start_ns, end_ns);
     dsm_driver_leave(d, &guard);
     return error;
 }

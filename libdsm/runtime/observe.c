@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "runtime/heap.h"
 #include "runtime/profile.h"
+#include "runtime/thread.h"
 
 static void add(struct dsm_driver *d, const struct dsm_profile_slot *slot)
 {
@@ -103,25 +104,39 @@ void dsm_observe_loss(struct dsm_driver *d, const struct dsm_action *a)
     add(d, &slot);
 }
 
-void dsm_observe_lock(struct dsm_driver *d, uint64_t id, uint64_t start_ns, uint64_t end_ns)
+static enum dsm_profile_kind kind_of_wait(enum dsm_profile_object object)
 {
-    if (!d->profile)
-        return;
-    struct dsm_profile_slot slot = {.kind = DSM_PROFILE_LOCK,
-                                    .peer = DSM_PROFILE_NO_PEER,
-                                    .time_ns = start_ns,
-                                    .a = dsm_region_offset(d->region, id),
-                                    .c = end_ns - start_ns};
-    add(d, &slot);
+    switch (object) {
+    case DSM_PROFILE_MUTEX:
+    case DSM_PROFILE_RWLOCK:
+        return DSM_PROFILE_LOCK;
+    case DSM_PROFILE_RANKS:
+    case DSM_PROFILE_THREADS:
+    case DSM_PROFILE_COLLECTIVE:
+        return DSM_PROFILE_BARRIER;
+    case DSM_PROFILE_CONDITION:
+    case DSM_PROFILE_SEMAPHORE:
+    case DSM_PROFILE_FLAG:
+    case DSM_PROFILE_TICKETS:
+    case DSM_PROFILE_WORD:
+    case DSM_PROFILE_ANY:
+    case DSM_PROFILE_N_OBJECTS:
+        break;
+    }
+    return DSM_PROFILE_SYNC;
 }
 
-void dsm_observe_barrier(struct dsm_driver *d, uint64_t start_ns, uint64_t end_ns)
+void dsm_observe_wait(struct dsm_driver *d, enum dsm_profile_object object, uint64_t offset,
+                      uint64_t start_ns, uint64_t end_ns)
 {
     if (!d->profile)
         return;
-    struct dsm_profile_slot slot = {.kind = DSM_PROFILE_BARRIER,
+    struct dsm_profile_slot slot = {.kind = (uint8_t)kind_of_wait(object),
+                                    .object = (uint8_t)object,
                                     .peer = DSM_PROFILE_NO_PEER,
                                     .time_ns = start_ns,
+                                    .a = offset,
+                                    .b = dsm_thread_self.caller,
                                     .c = end_ns - start_ns};
     add(d, &slot);
 }

@@ -31,8 +31,9 @@ void dsm_observe_received(struct dsm_driver *driver, dsm_rank_t from, uint32_t l
 void dsm_observe_loss(struct dsm_driver *driver, const struct dsm_action *action);
 /* MAP_READ and MAP_WRITE likewise. */
 void dsm_observe_map(struct dsm_driver *driver, const struct dsm_action *action);
-void dsm_observe_lock(struct dsm_driver *driver, uint64_t id, uint64_t start_ns, uint64_t end_ns);
-void dsm_observe_barrier(struct dsm_driver *driver, uint64_t start_ns, uint64_t end_ns);
+/* A call of this thread waited, at the object named by this offset in the region (0: by none). */
+void dsm_observe_wait(struct dsm_driver *driver, enum dsm_profile_object object, uint64_t offset,
+                      uint64_t start_ns, uint64_t end_ns);
 void dsm_observe_alloc(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages,
                        const char *name);
 

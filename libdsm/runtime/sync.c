@@ -14,6 +14,7 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "runtime/locks.h"
+#include "runtime/observe.h"
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -112,6 +113,14 @@ static void step_cancel(struct dsm_driver *d, const struct sync_wait *w)
     dsm_driver_step(d, &event);
 }
 
+static const enum dsm_profile_object observed_as[DSM_SYNC_N_KINDS] = {
+    [DSM_SYNC_NONE] = DSM_PROFILE_ANY, /* dsm_sync_destroy */
+    [DSM_SYNC_RWLOCK] = DSM_PROFILE_RWLOCK,       [DSM_SYNC_CONDITION] = DSM_PROFILE_CONDITION,
+    [DSM_SYNC_SEMAPHORE] = DSM_PROFILE_SEMAPHORE, [DSM_SYNC_FLAG] = DSM_PROFILE_FLAG,
+    [DSM_SYNC_TICKETS] = DSM_PROFILE_TICKETS,     [DSM_SYNC_BARRIER] = DSM_PROFILE_THREADS,
+    [DSM_SYNC_WORD32] = DSM_PROFILE_WORD,         [DSM_SYNC_WORD64] = DSM_PROFILE_WORD,
+};
+
 /* Asks and waits for the answer. (locked on entry and return) */
 static int ask_and_wait(struct dsm_driver *d, struct sync_wait *w, struct dsm_event *event,
                         int64_t timeout_ns, const struct dsm_signal_mask *mask)
@@ -146,7 +155,9 @@ static int ask_and_wait(struct dsm_driver *d, struct sync_wait *w, struct dsm_ev
     while (*at != w)
         at = &(*at)->next;
     *at = w->next;
-    dsm_histogram_add(&d->stats.sync_wait[event->sync.kind], dsm_clock_ns() - start_ns);
+    uint64_t end_ns = dsm_clock_ns();
+    dsm_histogram_add(&d->stats.sync_wait[event->sync.kind], end_ns - start_ns);
+    dsm_observe_wait(d, observed_as[event->sync.kind], event->sync.id, start_ns, end_ns);
     return error;
 }
 

@@ -27,7 +27,9 @@ struct dsm_thread {
     uint32_t n_locks;       /* held by it */
     bool has_exit_key;      /* its end will be noticed by locks and objects */
     struct dsm_rw_hold *rw_holds;
-    bool is_counted; /* in the driver's count of threads that use the region */
+    uintptr_t caller; /* the program's instruction that made the call under way, for the profile */
+    bool is_in_macro; /* caller is that of the macro around the call */
+    bool is_counted;  /* in the driver's count of threads that use the region */
     struct {
         uint64_t id;
         struct dsm_lock_record *record;
@@ -36,6 +38,19 @@ struct dsm_thread {
 };
 
 extern _Thread_local struct dsm_thread dsm_thread_self __attribute__((tls_model("initial-exec")));
+
+/*
+ * Notes which instruction of the program made a call that may wait. In the public function itself,
+ * or in what is always inlined into it. (The instruction before the one that it returns to is the
+ * call.)
+ */
+#define DSM_NOTE_CALLER() dsm_thread_note_caller((uintptr_t)__builtin_return_address(0) - 1)
+
+static inline __attribute__((always_inline)) void dsm_thread_note_caller(uintptr_t ip)
+{
+    if (!dsm_thread_self.is_in_macro)
+        dsm_thread_self.caller = ip;
+}
 
 /* Kernel thread id, cached. Signal-handler safe. */
 uint32_t dsm_thread_id(void);

@@ -19,6 +19,12 @@ of_unit() {
     check "$1: /$3/" sh -c "grep -F -A $2 -e '$1' '$work/report' | grep -Eq '$3'"
 }
 
+# waits OBJECT TIMES FUNCTION TIMES: so many waits, of which so many are in a line of the function.
+waits() {
+    of_unit ". $1: " 0 "$2 times, [0-9.]+ ms, the longest [0-9.]+ ms\$"
+    of_unit ". $1: " 3 "profile_job.c:[0-9]+ \($3\): ($4) times, [0-9.]+ ms\$"
+}
+
 for trap in ${PROFILE_TRAPS:-sigbus segv}; do
     export DSM_TRAP=$trap
     expect 0 '' "$dsmrun" -n 3 --profile "$work/a.dsmprof" "$job" $rounds
@@ -33,6 +39,11 @@ for trap in ${PROFILE_TRAPS:-sigbus segv}; do
     of_unit 'word + 0x0 (4 KiB)' 0 "$((2 * rounds)) faults, .* $((2 * rounds - 1)) bounces: true sharing"
     of_unit 'word + 0x0 (4 KiB)' 1 "rank 0: 0 read, 1 write, $((rounds - 1)) upgrade"
     of_unit 'word + 0x0 (4 KiB)' 2 "rank 1: $rounds read, 0 write, 0 upgrade"
+    # A lock that the other rank had waits once a round on each; so does every call on an object.
+    waits "lock word + 0x50" $((2 * rounds)) take_and_give $((2 * rounds))
+    waits "reader-writer lock word + 0xf0" $rounds synchronise $rounds
+    waits "semaphore word + 0xa0" $((2 * rounds)) synchronise $rounds
+    waits "barriers of ranks" $((3 * (5 * rounds + 1))) main "$rounds|$((3 * rounds))"
     has ": 3 ranks, .* $((4 * rounds)) faults \($rounds read, $((2 * rounds + 1)) write, $((rounds - 1)) upgrade\)"
     check "no warning" sh -c "! grep -E 'good order|no room|cut off|nothing' '$work/report'"
 done

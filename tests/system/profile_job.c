@@ -4,9 +4,11 @@
  *
  * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one page
  * ("halves"), which takes a write fault each; rank 0 writes to a word that rank 1 then reads
- * ("word"). The last argument "die" makes rank 1 kill itself at the end; "wait" makes rank 0 wait
- * there for the end of its input. "walk", instead of all that: rank 0 reads ROUNDS times through 4
- * MiB of rank 1.
+ * ("word"); each of them takes and gives back a lock, which the other held last; rank 1 posts a
+ * semaphore and rank 0 waits for it; rank 0 holds a reader-writer lock. All of them are named by
+ * addresses in "word". The last argument "die" makes rank 1 kill itself at the end; "wait" makes
+ * rank 0 wait there for the end of its input. "walk", instead of all that: rank 0 reads ROUNDS
+ * times through 4 MiB of rank 1.
  */
 #include <dsm/dsm.h>
 #include <signal.h>
@@ -28,6 +30,25 @@ static volatile uint64_t *make(const char *name)
     if (dsm_alloc(4096, &options, &addr) < 0)
         exit(1);
     return addr;
+}
+
+__attribute__((noinline)) static int take_and_give(const volatile void *lock)
+{
+    int error = dsm_lock((const void *)lock); /* waits here */
+    return error ? error : dsm_unlock((const void *)lock);
+}
+
+__attribute__((noinline)) static int synchronise(const volatile uint64_t *names)
+{
+    const void *semaphore = (const void *)(names + 20), *rwlock = (const void *)(names + 30);
+    if (dsm_rank() == 0 &&
+        (take_and_give(names + 10) || dsm_rwlock_write(rwlock, DSM_FOREVER) || /* and here */
+         dsm_rwlock_unlock(rwlock)))
+        return -1;
+    dsm_barrier();
+    if (dsm_rank() == 1 && (take_and_give(names + 10) || dsm_sem_post(semaphore, 1)))
+        return -1;
+    return dsm_rank() == 0 ? dsm_sem_wait(semaphore, DSM_FOREVER) : 0;
 }
 
 static int walk(unsigned rounds)
@@ -80,6 +101,8 @@ int main(int argc, char **argv)
         if (dsm_rank() == 1)
             sum += *word;
         dsm_barrier();
+        if (synchronise(word) < 0)
+            return 1;
     }
     if (strcmp(then, "die") == 0 && dsm_rank() == 1)
         raise(SIGKILL);

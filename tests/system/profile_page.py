@@ -67,8 +67,12 @@ def main():
     expect("halves: sharing", halves[5], "false sharing")
     expect("halves: code", "profile_job.c:" in halves[7], True)
     expect("word: sharing", units["word"][5], "true sharing")
+    waits = {row[0]: row for row in page.rows["waits"][1:]}
+    expect("lock: waits", waits["lock word + 0x50"][1], str(2 * rounds))
+    expect("lock: code", "profile_job.c:" in waits["lock word + 0x50"][4], True)
+    expect("barriers: waits", waits["barriers of ranks"][1], str(3 * (5 * rounds + 1)))
     for row in page.rows["split"][1:]:
-        total, parts = float(row[1]), sum(float(cell) for cell in row[2:7])
+        total, parts = float(row[1]), sum(float(cell) for cell in row[2:8])
         expect(f"rank {row[0]}: parts make the total", abs(total - parts) <= 0.004, True)
     expect("rows of the split", len(page.rows["split"]), 4)
     sys.exit(failures != 0)
