@@ -100,11 +100,12 @@ struct dsm_net_config {
     struct dsm_net_rdma_config rdma;
 };
 
-/* What a transport has done since it was opened. */
+/* What a transport has done since it was opened; zero where it does not count. */
 struct dsm_net_counters {
-    uint64_t doorbells;     /* posts of sends and writes, however many in one */
+    uint64_t doorbells; /* posts of sends and writes, however many in one; tcp: calls that wrote */
     uint64_t work_requests; /* in them */
     uint64_t receives;      /* posts of receive buffers */
+    /* tcp: calls that read something, by the lane; none of sends */
     uint64_t completions_request, completions_reply, completions_send;
     uint64_t wakes_request, wakes_reply, wakes_send; /* events taken by threads that slept */
     uint64_t landed;       /* frames received whose bytes had been written to their place */

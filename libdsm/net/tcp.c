@@ -305,6 +305,15 @@ static void tcp_close(struct dsm_net *net)
     dsm_tcp_poll_close(net);
 }
 
+static void tcp_counters(struct dsm_net *net, struct dsm_net_counters *out)
+{
+    *out = (struct dsm_net_counters){
+        .doorbells = atomic_load(&net->n_writes),
+        .completions_request = atomic_load(&net->n_reads[DSM_TCP_REQUEST]),
+        .completions_reply = atomic_load(&net->n_reads[DSM_TCP_REPLY]),
+    };
+}
+
 const struct dsm_net_ops dsm_net_tcp = {
     .name = "tcp",
     .probe = tcp_probe,
@@ -320,5 +329,6 @@ const struct dsm_net_ops dsm_net_tcp = {
     .poll_fd = tcp_poll_fd,
     .peer_left = tcp_peer_left,
     .is_connected = tcp_is_connected,
+    .counters = tcp_counters,
     .close = tcp_close,
 };

@@ -201,6 +201,8 @@ struct dsm_net {
     uint64_t n_refused;
     char last_refusal[DSM_TCP_WHY_BYTES];
     uint64_t rng;
+
+    atomic_ullong n_writes, n_reads[2]; /* system calls that moved something; reads by lane */
 };
 
 /* tcp_tx.c */

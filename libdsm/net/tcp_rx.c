@@ -120,6 +120,7 @@ static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
             outcome->error_number = (int)-got;
             return;
         }
+        atomic_fetch_add_explicit(&conn->net->n_reads[conn->rx_lane], 1, memory_order_relaxed);
         rx->received_bytes += (size_t)got;
         total += (size_t)got;
         uint32_t rest = (uint32_t)got;

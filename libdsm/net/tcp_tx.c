@@ -152,6 +152,7 @@ static bool write_once(struct dsm_tcp_conn *conn)
     }
     if (taken < 0)
         return taken == -EINTR;
+    atomic_fetch_add_explicit(&conn->net->n_writes, 1, memory_order_relaxed);
     unsigned n = retire(conn, (size_t)taken);
     if (n) {
         dsm_mutex_unlock(&tx->lock);

@@ -41,7 +41,16 @@
     XX(flag_calls)                                                                                 \
     XX(ticket_calls)                                                                               \
     XX(thread_barriers)                                                                            \
-    XX(word_calls)
+    XX(word_calls)                                                                                 \
+    XX(net_posts)                                                                                  \
+    XX(net_work_requests)                                                                          \
+    XX(net_buffer_posts)                                                                           \
+    XX(net_received)                                                                               \
+    XX(net_sent)                                                                                   \
+    XX(net_wakes)                                                                                  \
+    XX(net_credits)                                                                                \
+    XX(net_landed)                                                                                 \
+    XX(net_copied)
 
 #define HISTOGRAM_MAP(XX)                                                                          \
     XX(fault_latency)                                                                              \
@@ -84,6 +93,23 @@ static void gather_sync(const struct dsm_driver_stats *s, struct dsm_stats *out)
     add_histogram(&out->word_wait, &s->sync_wait[DSM_SYNC_WORD64]);
 }
 
+static void gather_net(const struct dsm_driver *d, struct dsm_stats *out)
+{
+    struct dsm_net_counters c;
+    if (!d->net || !d->net_ops->counters)
+        return;
+    d->net_ops->counters(d->net, &c);
+    out->net_posts = c.doorbells;
+    out->net_work_requests = c.work_requests;
+    out->net_buffer_posts = c.receives;
+    out->net_received = c.completions_request + c.completions_reply;
+    out->net_sent = c.completions_send;
+    out->net_wakes = c.wakes_request + c.wakes_reply + c.wakes_send;
+    out->net_credits = c.credits;
+    out->net_landed = c.landed;
+    out->net_copied = c.eager;
+}
+
 void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
 {
     struct dsm_core_counters c;
@@ -123,6 +149,7 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .barrier_wait = s.barrier_wait,
     };
     gather_sync(&s, out);
+    gather_net(d, out);
     for (unsigned i = 0; i < DSM_MSG_N_TYPES; i++)
         out->messages_sent += c.messages[i];
 }

@@ -456,6 +456,16 @@ struct dsm_stats {
     struct dsm_histogram ticket_wait;
     struct dsm_histogram thread_barrier_wait;
     struct dsm_histogram word_wait;
+    /* What the messages cost this rank; a figure that the transport does not count is 0. */
+    uint64_t net_posts;         /* times something was handed to the card, or written to a socket */
+    uint64_t net_work_requests; /* rdma: sends and writes in these posts */
+    uint64_t net_buffer_posts;  /* rdma: times receive buffers were handed to the card */
+    uint64_t net_received;      /* rdma: completions of receives; tcp: reads that brought something */
+    uint64_t net_sent;          /* rdma: completions of sends and writes */
+    uint64_t net_wakes;         /* rdma: events that woke a thread for a completion */
+    uint64_t net_credits;       /* rdma: messages sent only to tell how many may come */
+    uint64_t net_landed;        /* rdma: frames received whose bytes were written to their place */
+    uint64_t net_copied;        /* rdma: frames sent whose bytes went through buffers */
 };
 
 /* Counters of this rank since dsm_init. Errors: INVAL, STATE. */
