@@ -29,9 +29,11 @@
  *
  * Credits. A sender may have as many messages under way as the receiver has set buffers aside for
  * it, so a shared receive queue never runs dry. Every message tells how many of each lane its
- * sender has handled; when half a peer's credits have come together untold, a message on the
- * request lane (which somebody always reads) tells. Those need no credit: at most two for each lane
- * can be under way, since each stands for half of all credits, and buffers are set aside for them.
+ * sender has handled. Told is what went out on the request lane, which somebody always reads, and
+ * what a message on the reply lane said once the peer has told that it handled that one: so whoever
+ * only answers needs no more than its answers. When half a peer's credits have come together
+ * untold, a message on the request lane tells. Those need no credit: at most two for each lane can
+ * be under way, since each stands for half of all credits, and buffers are set aside for them.
  *
  * Locks: a lane's lock says who reads it, and is held over the callbacks. A connection's tx lock
  * guards its queue and its queue pair's send side. Order: lane, then what the callbacks take,
@@ -106,14 +108,21 @@ struct dsm_rdma_slab {
     struct ibv_mr *mr;
 };
 
+struct dsm_rdma_peer;
+struct dsm_rdma_link;
+
+#define DSM_RDMA_AGAIN (2 * DSM_RDMA_BATCH) /* fewer than a batch kept back, and a batch */
 struct dsm_rdma_lane {
     struct dsm_rdma_cq cq;
     struct ibv_srq *srq;
     uint32_t n_posted; /* buffers of this lane; the loop's thread */
+    /* Read, and to be handed to the card again several at a time; under the queue's lock. */
+    struct dsm_rdma_buffer *again[DSM_RDMA_AGAIN];
+    unsigned n_again;
+    bool is_due;                                 /* one of them took no credit */
+    struct dsm_rdma_peer *heard[DSM_RDMA_AGAIN]; /* whose they were */
+    unsigned n_heard;
 };
-
-struct dsm_rdma_peer;
-struct dsm_rdma_link;
 
 /* A message under way, in the order of posting. */
 struct dsm_rdma_posted {
@@ -160,7 +169,7 @@ struct dsm_rdma_rx {
     uint64_t n_messages;
     uint32_t n_taken;           /* messages that took a credit */
     _Atomic uint32_t n_handled; /* of them, whose buffers are with the card again */
-    _Atomic uint32_t n_told;    /* of those, told on the request lane; changed under its tx lock */
+    _Atomic uint32_t n_told;    /* of those, what the peer knows or will have read; only grows */
     uint8_t header[DSM_NET_HEADER_BYTES];
 };
 
@@ -172,6 +181,14 @@ struct dsm_rdma_conn {
     struct dsm_rdma_conn *next_dirty;
     struct dsm_rdma_tx tx;
     struct dsm_rdma_rx rx; /* under the lane's lock */
+};
+
+/* What a message on the reply lane told of both lanes, until the peer is known to have handled it:
+ * nobody may be reading that lane. Under the reply connection's tx lock. */
+struct dsm_rdma_told {
+    atomic_bool is_pending;
+    _Atomic uint32_t n_sent; /* handled, when so many of that lane's messages are */
+    uint32_t n_handled[DSM_RDMA_LANES];
 };
 
 /*
@@ -219,6 +236,7 @@ struct dsm_rdma_peer {
     int error;
     char why[DSM_RDMA_WHY_BYTES];
     struct dsm_rdma_conn conns[DSM_RDMA_LANES];
+    struct dsm_rdma_told told;
 };
 
 /*
@@ -406,6 +424,7 @@ struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net);
 /* For a hello: some are kept from frames. */
 struct dsm_rdma_buffer *dsm_rdma_buffer_take_kept(struct dsm_net *net);
 void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer);
+/* Up to DSM_RDMA_AGAIN. */
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n);
 
 /* rdma_region.c */

@@ -193,8 +193,8 @@ void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer)
  * cannot fail but by a device that is gone, which ends all links by itself. */
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n)
 {
-    struct ibv_recv_wr wr[DSM_RDMA_BATCH], *bad;
-    struct ibv_sge sge[DSM_RDMA_BATCH];
+    struct ibv_recv_wr wr[DSM_RDMA_AGAIN], *bad;
+    struct ibv_sge sge[DSM_RDMA_AGAIN];
     for (int i = 0; i < n; i++) {
         sge[i] = (struct ibv_sge){(uintptr_t)buffers[i]->bytes, DSM_RDMA_MESSAGE_BYTES,
                                   buffers[i]->lkey};

@@ -14,11 +14,9 @@
 /* A lane is read for at most so long before the other and the sends get their turn. */
 #define MAX_MESSAGES_AT_ONCE 256
 
-/* Peers whose messages were handled in a batch: they may have to be told. */
-struct heard {
-    struct dsm_rdma_peer *peers[DSM_RDMA_BATCH];
-    int n;
-};
+/* Buffers go back to the card together: a doorbell for several messages. Those kept back are a
+ * small part of a peer's credits, so that half of them come together all the same. */
+#define CREDITS_PER_KEPT 8u
 
 /* The text is for people; the first one counts. */
 __attribute__((format(printf, 2, 3))) static void refuse(struct dsm_rdma_conn *conn,
@@ -195,18 +193,20 @@ static void receive_failed(struct dsm_rdma_link *link, unsigned lane, enum ibv_w
     dsm_rdma_peer_break(link->peer, DSM_E_PEER, why);
 }
 
-static void note_heard(struct heard *heard, struct dsm_rdma_peer *peer)
+static void note_heard(struct dsm_rdma_lane *lane, struct dsm_rdma_peer *peer)
 {
-    for (int i = 0; i < heard->n; i++)
-        if (heard->peers[i] == peer)
+    for (unsigned i = 0; i < lane->n_heard; i++)
+        if (lane->heard[i] == peer)
             return;
-    heard->peers[heard->n++] = peer;
+    lane->heard[lane->n_heard++] = peer;
 }
 
-/* True: the buffer may be posted again. */
-static bool take_completion(struct dsm_net *net, const struct ibv_wc *wc, struct heard *heard,
-                            enum dsm_rdma_reader reader, int *n_frames)
+/* True: the buffer may be posted again; at once, unless its message took a credit. */
+static bool take_completion(struct dsm_net *net, struct dsm_rdma_lane *lane,
+                            const struct ibv_wc *wc, enum dsm_rdma_reader reader, int *n_frames)
 {
+    bool was_due = lane->is_due;
+    lane->is_due = true;
     struct dsm_rdma_buffer *buffer = (struct dsm_rdma_buffer *)(uintptr_t)wc->wr_id;
     const struct dsm_rdma_qp *qp = dsm_rdma_qp_find(net, wc->qp_num);
     if (!qp)
@@ -227,8 +227,10 @@ static bool take_completion(struct dsm_net *net, const struct ibv_wc *wc, struct
                 dsm_rdma_tx_credit(&link->peer->conns[i], dsm_get_u32(buffer->bytes + 4 + 4 * i));
         return true;
     }
+    uint32_t n_taken = conn->rx.n_taken;
     *n_frames += take_message(conn, link, buffer->bytes, wc->byte_len);
-    note_heard(heard, link->peer);
+    lane->is_due = was_due || conn->rx.n_taken == n_taken;
+    note_heard(lane, link->peer);
     return true;
 }
 
@@ -238,6 +240,20 @@ static void give_credit(struct dsm_rdma_peer *peer, unsigned lane)
     struct dsm_rdma_rx *rx = &peer->conns[lane].rx;
     atomic_store_explicit(&rx->n_handled, rx->n_taken, memory_order_release);
     dsm_rdma_tx_tell(peer);
+}
+
+static void give_back(struct dsm_net *net, unsigned lane_index)
+{
+    struct dsm_rdma_lane *lane = &net->lanes[lane_index];
+    unsigned most = net->credits / CREDITS_PER_KEPT;
+    if (!lane->n_again || (!lane->is_due && lane->n_again < DSM_RDMA_BATCH && lane->n_again < most))
+        return;
+    dsm_rdma_receive_again(lane, lane->again, (int)lane->n_again);
+    atomic_fetch_add_explicit(&net->n_receives, 1, memory_order_relaxed);
+    for (unsigned i = 0; i < lane->n_heard; i++)
+        give_credit(lane->heard[i], lane_index);
+    lane->n_again = lane->n_heard = 0;
+    lane->is_due = false;
 }
 
 int dsm_rdma_rx_read(struct dsm_net *net, unsigned lane_index, enum dsm_rdma_reader reader)
@@ -251,17 +267,11 @@ int dsm_rdma_rx_read(struct dsm_net *net, unsigned lane_index, enum dsm_rdma_rea
     }
     for (int n_messages = 0; n_messages < MAX_MESSAGES_AT_ONCE;) {
         struct ibv_wc wc[DSM_RDMA_BATCH];
-        struct dsm_rdma_buffer *again[DSM_RDMA_BATCH];
-        struct heard heard = {.n = 0};
-        int n_again = 0, n = dsm_rdma_cq_take(&lane->cq, wc);
+        int n = dsm_rdma_cq_take(&lane->cq, wc);
         for (int i = 0; i < n; i++)
-            if (take_completion(net, &wc[i], &heard, reader, &n_frames))
-                again[n_again++] = (struct dsm_rdma_buffer *)(uintptr_t)wc[i].wr_id;
-        dsm_rdma_receive_again(lane, again, n_again);
-        if (n_again)
-            atomic_fetch_add_explicit(&net->n_receives, 1, memory_order_relaxed);
-        for (int i = 0; i < heard.n; i++)
-            give_credit(heard.peers[i], lane_index);
+            if (take_completion(net, lane, &wc[i], reader, &n_frames))
+                lane->again[lane->n_again++] = (struct dsm_rdma_buffer *)(uintptr_t)wc[i].wr_id;
+        give_back(net, lane_index);
         n_messages += n;
         if (n < DSM_RDMA_BATCH || (reader == DSM_RDMA_SERVE &&
                                    atomic_load_explicit(&net->is_claimed, memory_order_relaxed)))

@@ -71,8 +71,19 @@ int dsm_rdma_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t
 
 /* ---- putting a post together (tx lock held) ---- */
 
+static void set_told(struct dsm_rdma_rx *rx, uint32_t n)
+{
+    uint32_t before = atomic_load(&rx->n_told);
+    while ((int32_t)(n - before) > 0)
+        if (atomic_compare_exchange_weak(&rx->n_told, &before, n))
+            break;
+}
+
+/* What this message tells is told with its going out, or once the peer is known to have it. */
 static void put_word(struct dsm_rdma_conn *conn, uint8_t *word, enum dsm_rdma_kind kind)
 {
+    struct dsm_rdma_told *told = &conn->peer->told;
+    bool is_noted = conn->lane == DSM_RDMA_REPLY && !atomic_load(&told->is_pending);
     memset(word, 0, DSM_RDMA_WORD_BYTES);
     word[0] = (uint8_t)kind;
     for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
@@ -80,7 +91,13 @@ static void put_word(struct dsm_rdma_conn *conn, uint8_t *word, enum dsm_rdma_ki
         uint32_t n = atomic_load_explicit(&rx->n_handled, memory_order_acquire);
         dsm_put_u32(word + 4 + 4 * lane, n);
         if (conn->lane == DSM_RDMA_REQUEST)
-            atomic_store_explicit(&rx->n_told, n, memory_order_relaxed);
+            set_told(rx, n);
+        else if (is_noted)
+            told->n_handled[lane] = n;
+    }
+    if (is_noted) {
+        atomic_store(&told->n_sent, conn->tx.n_sent + 1);
+        atomic_store(&told->is_pending, true);
     }
 }
 
@@ -287,13 +304,13 @@ static void post(struct dsm_rdma_conn *conn, struct chain *chain)
     *chain = (struct chain){0};
 }
 
-/* Half of what the peer may have under way has come together untold. (request connection's lock) */
+/* Half of what the peer may have under way has come together untold. */
 static bool must_tell(const struct dsm_rdma_peer *peer)
 {
     for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
         const struct dsm_rdma_rx *rx = &peer->conns[lane].rx;
-        uint32_t n_untold = atomic_load_explicit(&rx->n_handled, memory_order_relaxed) -
-                            atomic_load_explicit(&rx->n_told, memory_order_relaxed);
+        uint32_t n_told = atomic_load(&rx->n_told); /* first: it never is the larger one */
+        uint32_t n_untold = atomic_load(&rx->n_handled) - n_told;
         if (n_untold >= (peer->conns[0].net->credits + 1) / 2)
             return true;
     }
@@ -401,9 +418,27 @@ void dsm_rdma_tx_tell(struct dsm_rdma_peer *peer)
     dsm_rdma_tx_dirty(conn);
 }
 
+/* The peer has handled the message on the reply lane that told. */
+static void confirm_told(struct dsm_rdma_conn *reply, uint32_t n_handled)
+{
+    struct dsm_rdma_peer *peer = reply->peer;
+    struct dsm_rdma_told *told = &peer->told;
+    if (!atomic_load(&told->is_pending) || (int32_t)(n_handled - atomic_load(&told->n_sent)) < 0)
+        return;
+    dsm_mutex_lock(&reply->tx.lock); /* another thread may have been first */
+    if (atomic_load(&told->is_pending) && (int32_t)(n_handled - atomic_load(&told->n_sent)) >= 0) {
+        for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
+            set_told(&peer->conns[lane].rx, told->n_handled[lane]);
+        atomic_store(&told->is_pending, false);
+    }
+    dsm_mutex_unlock(&reply->tx.lock);
+}
+
 void dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled)
 {
     struct dsm_rdma_tx *tx = &conn->tx;
+    if (conn->lane == DSM_RDMA_REPLY)
+        confirm_told(conn, n_handled);
     uint32_t before = atomic_load(&tx->n_handled);
     /* Words of the two lanes overtake each other: the higher count is the newer. */
     while ((int32_t)(n_handled - before) > 0)
