@@ -10,7 +10,7 @@
 static int slice_barrier(struct bench_worker *worker, void *state, struct bench_samples *samples)
 {
     unsigned n = worker->effort->n_rounds;
-    int error = 0;
+    int error = bench_traffic_start(worker);
 
     (void)state;
     if (worker->rank == 0)

@@ -35,7 +35,7 @@ static int slice_handoff(struct bench_worker *worker, void *state, struct bench_
             error = dsm_unlock(lock_address(state, i));
     }
     if (error == 0)
-        error = dsm_barrier();
+        error = bench_traffic_start(worker);
     if (error != 0 || worker->rank != 0)
         return error;
     bench_samples_reserve(samples, n);

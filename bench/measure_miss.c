@@ -87,13 +87,13 @@ static uint64_t value_of(struct bench_worker *worker, uint32_t i)
     return ((uint64_t)worker->slice << 32) + i + 1;
 }
 
-/* Rank 1 becomes the only holder; its page tables are warm. */
+/* Rank 1 becomes the only holder; its page tables are warm. What follows is counted. */
 static int prepare_at_partner(struct bench_worker *worker, const struct pages *pages)
 {
     if (worker->rank == 1)
         for (uint32_t i = 0; i < pages->n; i++)
             *page_word(worker, pages, i) = value_of(worker, i);
-    return dsm_barrier();
+    return bench_traffic_start(worker);
 }
 
 static int check_value(uint64_t seen, uint64_t expected)
@@ -155,11 +155,11 @@ static int slice_upgrade(struct bench_worker *worker, void *state, struct bench_
     const struct pages *pages = state;
     int error = prepare_at_partner(worker, pages);
 
-    if (error != 0 || worker->rank != 0)
-        return error;
-    for (uint32_t i = 0; i < pages->n && error == 0; i++)
+    for (uint32_t i = 0; i < pages->n && error == 0 && worker->rank == 0; i++)
         error = check_value(*page_word(worker, pages, i), value_of(worker, i));
-    return error == 0 ? time_writes(worker, pages, samples) : error;
+    if (error == 0)
+        error = bench_traffic_start(worker);
+    return error == 0 && worker->rank == 0 ? time_writes(worker, pages, samples) : error;
 }
 
 static int slice_first_touch(struct bench_worker *worker, void *state,

@@ -84,6 +84,31 @@ static void print_floor(struct bench_report *report, const json_t *record)
            text_of(record, "text"));
 }
 
+static void print_end(const json_t *traffic, const char *end)
+{
+    static const char *const names[] = {"posts", "work_requests", "received",     "sent",
+                                        "wakes", "switches",      "buffer_posts", "credits"};
+    static const char *const texts[] = {"posts",    "work requests", "received",         "sent",
+                                        "wake-ups", "switches",      "posts of buffers", "credits"};
+    const json_t *counts = json_object_get(traffic, end);
+
+    printf("  %-9s", end);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        printf("%s %.3f %s", i > 0 ? "," : "", number_of(counts, names[i]), texts[i]);
+    putchar('\n');
+}
+
+/* What an operation costs the network, below its line. */
+static void print_traffic(const json_t *record)
+{
+    const json_t *traffic = json_object_get(record, "traffic");
+
+    if (traffic == NULL)
+        return;
+    print_end(traffic, "asker");
+    print_end(traffic, "answerer");
+}
+
 static void print_measure(struct bench_report *report, const json_t *record)
 {
     char median[24], p99[24], floor[24], ratio[24], low[24], high[24], spread[64];
@@ -105,6 +130,7 @@ static void print_measure(struct bench_report *report, const json_t *record)
         printf("; %s: %s", text_of(record, "target_text"),
                json_is_true(json_object_get(record, "target_met")) ? "met" : "missed");
     putchar('\n');
+    print_traffic(record);
 }
 
 void bench_report_put(void *user, const json_t *record)

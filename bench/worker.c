@@ -115,7 +115,13 @@ static int run_slice(struct bench_worker *worker, const struct bench_measure *me
 
     if (error == 0)
         error = measure->slice(worker, state, samples);
-    return error != 0 ? error : dsm_barrier();
+    if (worker->rank == 0)
+        bench_traffic_stop(worker);
+    if (error == 0)
+        error = dsm_barrier();
+    if (worker->rank != 0)
+        bench_traffic_stop(worker);
+    return error;
 }
 
 /* ---- results -------------------------------------------------------------------------------- */
@@ -256,14 +262,20 @@ static void set_target(const struct bench_worker *worker, const struct run *run,
         json_boolean(measure->is_more_better ? median >= target : median <= target));
 }
 
-static void put_measure(const struct bench_worker *worker, const struct run *run,
-                        const struct bench_sink *sink)
+static int put_measure(struct bench_worker *worker, const struct run *run,
+                       const struct bench_sink *sink)
 {
     const struct bench_measure *measure = run->measure;
     json_t *record = new_record(worker, "measure", measure->name, measure->text, measure->unit);
-    double floor = floor_sum(worker, measure, run->floor, false);
+    int error = bench_traffic_put(worker, record);
+    double floor;
     char text[256];
 
+    if (error != 0 || worker->rank != 0) {
+        json_decref(record);
+        return error;
+    }
+    floor = floor_sum(worker, measure, run->floor, false);
     set_samples(record, &run->samples, measure->is_more_better);
     floor_text(worker, measure, text, sizeof text);
     set_number(record, "floor", floor);
@@ -281,6 +293,7 @@ static void put_measure(const struct bench_worker *worker, const struct run *run
     }
     sink->put(sink->user, record);
     json_decref(record);
+    return 0;
 }
 
 static void append(struct bench_samples *to, const struct bench_samples *from)
@@ -305,6 +318,8 @@ static int run_pair(struct bench_worker *worker, struct run *run, void *state, b
         error = run_floor(worker, bench_floor_resolve(worker, measure->floor[i].floor), &floor[i]);
     if (error == 0 && is_floor_first)
         error = run_slice(worker, measure, state, &samples);
+    if (error == 0 && is_kept)
+        bench_traffic_keep(worker, samples.n);
     if (error == 0 && is_kept && worker->rank == 0) {
         append(&run->samples, &samples);
         for (unsigned i = 0; has_term(measure, i); i++)
@@ -330,12 +345,13 @@ static int run_measure(struct bench_worker *worker, const struct bench_measure *
 
     if (error != 0)
         return error;
+    bench_traffic_clear(worker);
     for (unsigned slice = 0; slice <= n_slices && error == 0; slice++) {
         worker->slice = slice;
         error = run_pair(worker, &run, state, slice > 0 || n_slices == 0);
     }
-    if (error == 0 && worker->rank == 0)
-        put_measure(worker, &run, sink);
+    if (error == 0)
+        error = put_measure(worker, &run, sink);
     if (error == 0)
         error = dsm_barrier();
     if (error == 0 && measure->close != NULL)

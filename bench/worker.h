@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "bench/samples.h"
+#include "bench/traffic.h"
 
 #define BENCH_PAGE_BYTES 4096u
 
@@ -52,6 +53,7 @@ struct bench_worker {
     struct bench_link *link;
     struct bench_trap_helper *trap_helper;
     struct bench_memory *memory;
+    struct bench_traffic traffic;
     unsigned slice; /* 0, the one thrown away, to effort->n_slices */
 };
 

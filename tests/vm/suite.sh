@@ -101,6 +101,8 @@ part_choice() {
         env DSM_LOG=info $dsmrun -n 2 --transport tcp examples/hello
     expect "auto gives way where one rank may not" 1 'rank 1 .* wants transport rdma, rank 0 .* wants tcp' \
         $dsmrun -n 2 sh -c '[ $DSM_RANK = 0 ] && export DSM_TRANSPORT=tcp || export DSM_TRANSPORT=rdma; exec examples/hello'
+    expect "a miss costs one post and one completion" 0 '^traffic: 5 operations, 0 above' \
+        env DSM_FETCH_AHEAD=0 $dsmrun -n 2 --transport rdma tests/system/traffic
     expect "a wrong device" 1 'DSM_RDMA_DEVICE=mlx5_9' $dsmrun -n 2 --rdma-device mlx5_9 examples/hello
     expect "a GID index without address" 1 'DSM_RDMA_GID_INDEX=77' $dsmrun -n 2 --rdma-gid-index 77 examples/hello
     expect "a trap for this kernel" 0 "${traps%% *}:" env DSM_LOG=info examples/hello

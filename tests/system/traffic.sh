@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-3-Clause
+#
+# What a miss, an upgrade, a lock and a barrier cost the network may not grow: traffic.c counts, on
+# two ranks over the transport that DSM_TRANSPORT names (tcp). Nothing is fetched ahead, so that each
+# page is an operation of its own.
+set -u
+out=$(DSM_FETCH_AHEAD=0 timeout -k 10 240 dsmrun/dsmrun -n 2 --transport "${DSM_TRANSPORT:-tcp}" \
+    tests/system/traffic 2>&1)
+status=$?
+printf '%s\n' "$out"
+[ "$status" -eq 0 ] && grep -q '^traffic: 5 operations, 0 above' <<<"$out"
