@@ -146,10 +146,13 @@ static void forget_job(struct dsm_store_job *job)
     struct dsm_server *server = job->server;
     dsm_store_remove(&server->store, job);
     for (uint32_t i = 0; i < server->cap_conns; i++) {
-        if (server->conns[i] && server->conns[i]->job == job) {
-            server->conns[i]->job = NULL;
-            server->n_strangers++;
-        }
+        struct dsm_server_conn *conn = server->conns[i];
+        if (!conn || conn->job != job)
+            continue;
+        conn->job = NULL;
+        server->n_strangers++;
+        if (conn->watch_ms)
+            dsm_server_conn_close(conn, "watched a job that is over");
     }
     uv_close((uv_handle_t *)&job->timer, on_job_timer_closed);
     if (server->is_draining && server->store.n_jobs == 0 && server->on_idle)
@@ -176,6 +179,8 @@ static void carry_out_one(struct dsm_store_job *job, const struct dsm_member_act
         if (conn) {
             dsm_server_conn_send_bytes(conn, *roster);
             send_start(job, conn, action);
+            conn->rank = action->rank;
+            dsm_server_watch_started(conn);
         }
         return;
     case DSM_MEMBER_ACTION_VIEW:
@@ -347,7 +352,8 @@ void dsm_server_join(struct dsm_server_conn *conn, const Dsm__Join *join)
     }
     conn->job = job;
     server->n_strangers--;
-    conn->framing.max_bytes = DSM_CONTROL_MAX_JOIN_BYTES;
+    conn->framing.max_bytes = DSM_CONTROL_MAX_RANK_BYTES;
+    conn->can_show = join->can_show;
     uv_timer_stop(&conn->timer);
     struct dsm_member_offer offers[DSM_CONTROL_MAX_OFFERS];
     for (size_t i = 0; i < join->n_offers; i++) {

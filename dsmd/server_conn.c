@@ -69,7 +69,11 @@ static void on_handle_closed(uv_handle_t *handle)
         struct dsm_store_job *job = conn->job;
         server->conns[(uint32_t)conn->id - 1] = NULL;
         server->n_conns--;
-        if (job && !server->is_closing)
+        if (job && !server->is_closing && conn->watch_ms)
+            dsm_server_watch_changed(job);
+        else if (job && !server->is_closing && conn->rank != DSM_SERVER_NO_RANK)
+            dsm_server_watch_left(job, conn->rank);
+        if (job && !server->is_closing && !conn->watch_ms)
             dsm_server_step(job, &(struct dsm_member_event){.type = DSM_MEMBER_EVENT_CLOSED,
                                                             .conn = conn->id,
                                                             .closed_reason = conn->closed_reason});
@@ -224,6 +228,9 @@ static void handle_member_message(struct dsm_server_conn *conn, const Dsm__Contr
         event.abort.status = message->abort->status;
         event.abort.reason = message->abort->reason;
         break;
+    case DSM__CONTROL__BODY_SHOW:
+        dsm_server_watch_show(conn, message->show);
+        return;
     default: /* dsm_control_unpack lets nothing else through */
         refuse_malformed(conn, "a second join");
         return;
@@ -239,10 +246,14 @@ static void handle_message(struct dsm_server_conn *conn, const uint8_t *bytes, s
         refuse_malformed(conn, reason);
         return;
     }
-    if (conn->job)
+    if (conn->watch_ms)
+        dsm_server_conn_close(conn, "said more than that it watches");
+    else if (conn->job)
         handle_member_message(conn, message);
     else if (message->body_case == DSM__CONTROL__BODY_JOIN)
         dsm_server_join(conn, message->join);
+    else if (message->body_case == DSM__CONTROL__BODY_WATCH)
+        dsm_server_watch(conn, message->watch);
     else
         refuse_malformed(conn, "the first message is no join");
     dsm_control_free(message);
@@ -319,6 +330,7 @@ void dsm_server_conn_accept(struct dsm_server *server, uv_stream_t *listener)
         return;
     }
     conn->server = server;
+    conn->rank = DSM_SERVER_NO_RANK;
     conn->tcp.data = conn->timer.data = conn;
     if (add_to_table(server, conn) != 0) {
         dsm_log(DSM_LOG_ERROR, "too many control connections (%u)", server->n_conns);

@@ -8,6 +8,7 @@
 #include "proto/framing.h"
 
 #define DSM_SERVER_READ_BYTES 65536u
+#define DSM_SERVER_NO_RANK    UINT32_MAX
 
 struct dsm_server_conn {
     struct dsm_server *server;
@@ -19,6 +20,9 @@ struct dsm_server_conn {
     struct dsm_store_job *job; /* after JOIN */
     char peer[DSM_SERVER_ADDRESS_BYTES];
     char closed_reason[160];
+    uint32_t rank;     /* DSM_SERVER_NO_RANK, until its job has started */
+    uint32_t watch_ms; /* it is no rank, but watches the job, and wants to hear so often; else 0 */
+    bool can_show;
     bool is_refused; /* what it still says is thrown away */
     bool is_closing;
 };
@@ -51,6 +55,15 @@ void dsm_server_conn_send_bytes(struct dsm_server_conn *conn, struct dsm_server_
 void dsm_server_conn_refuse(struct dsm_server_conn *conn, int error, const char *text);
 /* reason: "closed its control connection"; reported as CLOSED when the loop comes round. */
 void dsm_server_conn_close(struct dsm_server_conn *conn, const char *reason);
+
+/* server_watch.c: those who watch jobs. */
+void dsm_server_watch(struct dsm_server_conn *conn, const Dsm__Watch *watch);
+/* One who watches is gone, or has come; a rank has started. */
+void dsm_server_watch_changed(struct dsm_store_job *job);
+void dsm_server_watch_started(struct dsm_server_conn *rank);
+void dsm_server_watch_show(struct dsm_server_conn *rank, const Dsm__Show *show);
+/* The connection of a rank has closed. */
+void dsm_server_watch_left(struct dsm_store_job *job, uint32_t rank);
 
 /* server.c */
 void dsm_server_step(struct dsm_store_job *job, struct dsm_member_event *event);

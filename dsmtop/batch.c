@@ -29,15 +29,16 @@ bool top_print_text(const struct top *t, FILE *out)
     size_t at = 0, n;
     fprintf(out,
             "job %08" PRIx32 "\n  rank     pid   reads/s  writes/s  upgrd/s  mean us   MB/s in  "
-            "MB/s out  locks/s  lock %%  barr %%  memory MB\n",
+            "MB/s out  locks/s  lock %%  barr %%  sync %%  memory MB  host\n",
             t->job);
     while ((rank = top_next(t, &at))) {
         struct top_rates r = top_rates_of(rank);
         fprintf(out,
                 "%6" PRIu32 " %7" PRIu32 " %9.0f %9.0f %8.0f %8.1f %9.2f %9.2f %8.0f %7.1f %7.1f "
-                "%10.1f\n",
+                "%7.1f %10.1f  %s\n",
                 rank->now.rank, rank->now.pid, r.reads, r.writes, r.upgrades, r.latency_us, r.in_mb,
-                r.out_mb, r.lock_waits, 100 * r.lock_share, 100 * r.barrier_share, r.memory_mb);
+                r.out_mb, r.lock_waits, 100 * r.lock_share, 100 * r.barrier_share,
+                100 * r.sync_share, r.memory_mb, rank->now.host);
     }
     n = top_allocs(t, allocs);
     fprintf(out, "hottest allocations, by faults since the start\n");
@@ -52,14 +53,15 @@ static json_t *rank_json(const struct top_rank *rank)
     struct top_rates r = top_rates_of(rank);
     const struct dsm_stats *s = &rank->now.stats;
     return json_pack(
-        "{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}", "rank",
-        (json_int_t)rank->now.rank, "pid", (json_int_t)rank->now.pid, "faults_read",
-        (json_int_t)s->faults_read, "faults_write", (json_int_t)s->faults_write, "faults_upgrade",
+        "{s:I,s:I,s:s,s:b,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f,s:f}",
+        "rank", (json_int_t)rank->now.rank, "pid", (json_int_t)rank->now.pid, "host",
+        rank->now.host, "is_here", rank->fd >= 0, "faults_read", (json_int_t)s->faults_read,
+        "faults_write", (json_int_t)s->faults_write, "faults_upgrade",
         (json_int_t)s->faults_upgrade, "lock_acquires", (json_int_t)s->lock_acquires, "barriers",
         (json_int_t)s->barriers, "seconds", r.seconds, "reads_per_s", r.reads, "writes_per_s",
         r.writes, "upgrades_per_s", r.upgrades, "latency_us", r.latency_us, "in_mb_per_s", r.in_mb,
         "out_mb_per_s", r.out_mb, "lock_waits_per_s", r.lock_waits, "lock_share", r.lock_share,
-        "barrier_share", r.barrier_share, "memory_mb", r.memory_mb);
+        "barrier_share", r.barrier_share, "sync_share", r.sync_share, "memory_mb", r.memory_mb);
 }
 
 bool top_print_json(const struct top *t, FILE *out)

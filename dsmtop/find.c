@@ -14,6 +14,17 @@
 
 #define READ_TRIES 100 /* a rank writes for less than a microsecond, four times a second */
 
+bool top_accept(struct dsm_live *live)
+{
+    live->host[sizeof live->host - 1] = '\0';
+    for (char *c = live->host; *c; c++)
+        if (*c <= ' ' || *c == 0x7f) /* also what is no ASCII */
+            *c = '?';
+    return live->magic == DSM_LIVE_MAGIC && live->version == DSM_LIVE_VERSION &&
+           live->size_bytes == sizeof *live && live->n_allocs <= DSM_LIVE_ALLOCS &&
+           live->rank < live->n_ranks;
+}
+
 /* A copy that was not being written meanwhile. By read, not by a mapping, which its owner could
  * make smaller under our hands. */
 static bool read_live(int fd, struct dsm_live *out)
@@ -28,7 +39,7 @@ static bool read_live(int fd, struct dsm_live *out)
             (ssize_t)sizeof after)
             return false;
         if (after % 2 == 0 && after == out->seq)
-            return out->n_allocs <= DSM_LIVE_ALLOCS && out->rank < out->n_ranks;
+            return top_accept(out);
     }
     return false;
 }
@@ -36,7 +47,7 @@ static bool read_live(int fd, struct dsm_live *out)
 static bool is_known(const struct top *t, pid_t pid)
 {
     for (size_t i = 0; i < t->n_ranks; i++)
-        if (t->ranks[i].pid == pid)
+        if (t->ranks[i].pid == pid && t->ranks[i].fd >= 0)
             return true;
     return false;
 }
@@ -93,6 +104,12 @@ static int by_job_and_rank(const void *left, const void *right)
     return a->rank < b->rank ? -1 : a->rank > b->rank;
 }
 
+void top_sort(struct top *t)
+{
+    if (t->n_ranks)
+        qsort(t->ranks, t->n_ranks, sizeof *t->ranks, by_job_and_rank);
+}
+
 static int find_new(struct top *t)
 {
     DIR *proc = opendir("/proc");
@@ -108,8 +125,7 @@ static int find_new(struct top *t)
             error = look_at(t, pid);
     }
     closedir(proc);
-    if (t->n_ranks)
-        qsort(t->ranks, t->n_ranks, sizeof *t->ranks, by_job_and_rank);
+    top_sort(t);
     if (error)
         dsm_log(DSM_LOG_ERROR, "out of memory");
     return error;
@@ -137,6 +153,10 @@ int top_look(struct top *t)
     for (size_t i = 0; i < t->n_ranks; i++) {
         struct top_rank *rank = &t->ranks[i];
         struct dsm_live now;
+        if (rank->fd < 0) { /* top_remote_look's */
+            t->ranks[kept++] = *rank;
+            continue;
+        }
         if (!is_alive(rank->pid) || !read_live(rank->fd, &now)) {
             close(rank->fd);
             continue;
@@ -148,7 +168,8 @@ int top_look(struct top *t)
         t->ranks[kept++] = *rank;
     }
     t->n_ranks = kept;
-    return find_new(t);
+    int error = t->only_remote ? 0 : find_new(t);
+    return error || !t->remote ? error : top_remote_look(t);
 }
 
 bool top_choose(struct top *t, pid_t pid, uint32_t job)
@@ -178,88 +199,10 @@ const struct top_rank *top_next(const struct top *t, size_t *at)
 
 void top_close(struct top *t)
 {
+    top_remote_close(t);
     for (size_t i = 0; i < t->n_ranks; i++)
-        close(t->ranks[i].fd);
+        if (t->ranks[i].fd >= 0)
+            close(t->ranks[i].fd);
     free(t->ranks);
     *t = (struct top){0};
-}
-
-/* ---- what changed -------------------------------------------------------------------------- */
-
-static double ns_share(uint64_t now, uint64_t before, double seconds)
-{
-    return (double)(now - before) / 1e9 / seconds;
-}
-
-struct top_rates top_rates_of(const struct top_rank *rank)
-{
-    static const struct dsm_stats none;
-    bool has_before = rank->before.updated_ns != 0;
-    const struct dsm_stats *now = &rank->now.stats, *old = has_before ? &rank->before.stats : &none;
-    uint64_t since = has_before ? rank->before.updated_ns : rank->now.start_ns;
-    double s = (double)(rank->now.updated_ns - since) / 1e9;
-    if (!(s > 1e-6))
-        s = 1e-6;
-    uint64_t waits = now->fault_latency.count - old->fault_latency.count;
-    return (struct top_rates){
-        .seconds = s,
-        .reads = (double)(now->faults_read - old->faults_read) / s,
-        .writes = (double)(now->faults_write - old->faults_write) / s,
-        .upgrades = (double)(now->faults_upgrade - old->faults_upgrade) / s,
-        .latency_us = waits ? (double)(now->fault_latency.total_ns - old->fault_latency.total_ns) /
-                                  1e3 / (double)waits
-                            : 0,
-        .in_mb = (double)(now->fetched_bytes - old->fetched_bytes) / 1e6 / s,
-        .out_mb = (double)(now->served_bytes - old->served_bytes) / 1e6 / s,
-        .lock_waits = (double)(now->lock_wait.count - old->lock_wait.count) / s,
-        .lock_share = ns_share(now->lock_wait.total_ns, old->lock_wait.total_ns, s),
-        .barrier_share = ns_share(now->barrier_wait.total_ns, old->barrier_wait.total_ns, s),
-        .memory_mb = (double)now->frames_bytes / 1e6,
-    };
-}
-
-static void add_alloc(struct dsm_live_alloc *sums, size_t *n, size_t room,
-                      const struct dsm_live_alloc *a)
-{
-    for (size_t i = 0; i < *n; i++) {
-        if (sums[i].addr == a->addr && sums[i].bytes == a->bytes) {
-            sums[i].faults += a->faults;
-            return;
-        }
-    }
-    if (*n < room)
-        sums[(*n)++] = *a;
-}
-
-static int by_faults(const void *left, const void *right)
-{
-    const struct dsm_live_alloc *a = left, *b = right;
-    if (a->faults != b->faults)
-        return a->faults > b->faults ? -1 : 1;
-    return a->addr < b->addr ? -1 : a->addr > b->addr;
-}
-
-size_t top_allocs(const struct top *t, struct dsm_live_alloc out[DSM_LIVE_ALLOCS])
-{
-    size_t room = t->n_ranks * DSM_LIVE_ALLOCS, n = 0, at = 0;
-    struct dsm_live_alloc *sums = calloc(room ? room : 1, sizeof *sums);
-    const struct top_rank *rank;
-    while (sums && (rank = top_next(t, &at)))
-        for (uint32_t i = 0; i < rank->now.n_allocs; i++)
-            add_alloc(sums, &n, room, &rank->now.allocs[i]);
-    if (n)
-        qsort(sums, n, sizeof *sums, by_faults);
-    if (n > DSM_LIVE_ALLOCS)
-        n = DSM_LIVE_ALLOCS;
-    if (n)
-        memcpy(out, sums, n * sizeof *sums);
-    free(sums);
-    for (size_t i = 0; i < n; i++) {
-        char *name = out[i].name;
-        name[sizeof out[i].name - 1] = '\0';
-        for (; *name; name++)
-            if ((unsigned char)*name < ' ' || *name == 0x7f) /* it goes to a terminal */
-                *name = '?';
-    }
-    return n;
 }

@@ -21,9 +21,10 @@ static void draw_rank(int line, const struct top_rank *rank)
     struct top_rates r = top_rates_of(rank);
     mvprintw(line, 0,
              "%5" PRIu32 " %7" PRIu32
-             " %8.0f %8.0f %7.0f %8.1f %8.2f %8.2f %8.0f %6.1f %6.1f %9.1f",
+             " %8.0f %8.0f %7.0f %8.1f %8.2f %8.2f %8.0f %5.1f %5.1f %5.1f %9.1f %s",
              rank->now.rank, rank->now.pid, r.reads, r.writes, r.upgrades, r.latency_us, r.in_mb,
-             r.out_mb, r.lock_waits, 100 * r.lock_share, 100 * r.barrier_share, r.memory_mb);
+             r.out_mb, r.lock_waits, 100 * r.lock_share, 100 * r.barrier_share, 100 * r.sync_share,
+             r.memory_mb, rank->now.host);
 }
 
 static void draw(const struct top *t, size_t first)
@@ -33,12 +34,12 @@ static void draw(const struct top *t, size_t first)
     int room = LINES - HEAD_LINES - (int)ALLOCS - 2, line = HEAD_LINES;
     const struct top_rank *rank;
     erase();
-    mvprintw(0, 0, "dsmtop: job %08" PRIx32 ", %zu ranks here   q: quit, up and down: scroll",
-             t->job, count_ranks(t));
+    mvprintw(0, 0, "dsmtop: job %08" PRIx32 ", %zu ranks   q: quit, up and down: scroll", t->job,
+             count_ranks(t));
     attron(A_REVERSE);
     mvprintw(HEAD_LINES - 1, 0,
              " rank     pid  reads/s writes/s upgrd/s  mean us  MB/s in MB/s out  locks/s lock%% "
-             "barr%% memory MB");
+             "barr%% sync%% memory MB host");
     attroff(A_REVERSE);
     while ((rank = top_next(t, &at)) && line < HEAD_LINES + room)
         if (number++ >= first)

@@ -76,6 +76,17 @@ static const char *check_start(const Dsm__Start *m)
     return NULL;
 }
 
+static const char *check_watch(const Dsm__Watch *m)
+{
+    if (m->protocol != DSM_CONTROL_PROTOCOL) /* the receiver refuses by this number */
+        return NULL;
+    if (m->token.len != 16)
+        return "watch: the token is not 16 bytes";
+    if (m->every_ms < DSM_CONTROL_MIN_WATCH_MS || m->every_ms > DSM_CONTROL_MAX_WATCH_MS)
+        return "watch: interval out of range";
+    return NULL;
+}
+
 /* NULL when the message is sound. */
 static const char *check(const Dsm__Control *m, enum dsm_control_direction direction)
 {
@@ -94,6 +105,12 @@ static const char *check(const Dsm__Control *m, enum dsm_control_direction direc
         break;
     case DSM__CONTROL__BODY_ABORT:
         reason = is_text(m->abort->reason) ? NULL : bad_text;
+        break;
+    case DSM__CONTROL__BODY_SHOW:
+        reason = m->show->live.len ? NULL : "show: empty";
+        break;
+    case DSM__CONTROL__BODY_WATCH:
+        reason = check_watch(m->watch);
         break;
     case DSM__CONTROL__BODY_REFUSE:
         is_from_rank = false;
@@ -119,6 +136,17 @@ static const char *check(const Dsm__Control *m, enum dsm_control_direction direc
     case DSM__CONTROL__BODY_LEFT:
     case DSM__CONTROL__BODY_BEAT_REPLY:
         is_from_rank = false;
+        break;
+    case DSM__CONTROL__BODY_WATCHED:
+        is_from_rank = false;
+        reason = m->watched->every_ms > DSM_CONTROL_MAX_WATCH_MS ? "watched: interval out of range"
+                                                                 : NULL;
+        break;
+    case DSM__CONTROL__BODY_SHOWN:
+        is_from_rank = false;
+        reason = m->shown->rank >= DSM_CONTROL_MAX_RANKS ? "shown: rank out of range"
+                 : !m->shown->live.len                   ? "shown: empty"
+                                                         : NULL;
         break;
     case DSM__CONTROL__BODY_ABORTED:
         is_from_rank = false;

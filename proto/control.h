@@ -13,10 +13,13 @@
 
 #define DSM_CONTROL_PROTOCOL       1u
 #define DSM_CONTROL_MAX_JOIN_BYTES 4096u      /* what a stranger may send */
+#define DSM_CONTROL_MAX_RANK_BYTES 65536u     /* what a rank may send when it has joined */
 #define DSM_CONTROL_MAX_BYTES      (2u << 20) /* a roster of DSM_CONTROL_MAX_RANKS */
 #define DSM_CONTROL_MAX_RANKS      4096u
 #define DSM_CONTROL_MAX_OFFERS     8u
 #define DSM_CONTROL_MAX_TEXT_BYTES 300u /* every string in every message */
+#define DSM_CONTROL_MIN_WATCH_MS   100u
+#define DSM_CONTROL_MAX_WATCH_MS   3600000u
 #define DSM_CONTROL_MIN_REGION     (1ull << 20)
 #define DSM_CONTROL_MAX_REGION     (16ull << 40)
 

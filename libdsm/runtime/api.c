@@ -19,6 +19,7 @@
 #include "runtime/heap.h"
 #include "runtime/membership.h"
 #include "runtime/profile.h"
+#include "runtime/publish.h"
 #include "runtime/runtime.h"
 #include "runtime/service.h"
 #include "runtime/settings.h"
@@ -135,6 +136,19 @@ static void on_abort(void *user, uint32_t rank, int status, const char *reason)
     (void)rank;
     dsm_log(DSM_LOG_INFO, "the job ends: %s", reason);
     _exit(status);
+}
+
+static void show(void *user, const void *live, size_t len_bytes)
+{
+    struct runtime *r = user;
+    dsm_membership_show(r->membership, live, len_bytes);
+}
+
+static void on_watched(void *user, uint32_t every_ms)
+{
+    struct runtime *r = user;
+    if (r->service.publish)
+        dsm_publish_watch(r->service.publish, every_ms, show, r);
 }
 
 static void on_daemon_lost(void *user, const char *reason)
@@ -257,7 +271,7 @@ static int join(struct runtime *r)
         .wanted_transport = transports.wanted,
         .trap = r->trap_ops->name,
         .join_timeout_s = r->settings.join_timeout_s,
-        .handler = {r, try_base, on_view, on_left, on_abort, on_daemon_lost},
+        .handler = {r, try_base, on_view, on_left, on_abort, on_daemon_lost, on_watched},
     };
     memcpy(member.token, r->settings.token, sizeof member.token);
     error = dsm_membership_join(&member, &r->service.loop, &r->membership, &r->info);

@@ -150,6 +150,7 @@ static void send_join(struct dsm_membership *m)
     join.trap = (char *)m->config.trap;
     join.base_addr = m->config.base;
     join.join_timeout_ms = (uint32_t)(m->config.join_timeout_s * 1000);
+    join.can_show = m->config.handler.on_watched != NULL;
     Dsm__Offer offers[DSM_CONTROL_MAX_OFFERS], *list[DSM_CONTROL_MAX_OFFERS];
     char reasons[DSM_CONTROL_MAX_OFFERS][DSM_CONTROL_MAX_TEXT_BYTES];
     for (uint32_t i = 0; i < m->config.n_offers; i++) {
@@ -189,6 +190,18 @@ static void send_beat(struct dsm_membership *m)
     Dsm__Control message = DSM__CONTROL__INIT;
     message.body_case = DSM__CONTROL__BODY_BEAT;
     message.beat = &beat;
+    send_message(m, &message);
+}
+
+void dsm_membership_show(struct dsm_membership *m, const void *live, size_t len_bytes)
+{
+    if (m->state != RUNNING || atomic_load(&m->n_unfinished) > 0)
+        return;
+    Dsm__Show show = DSM__SHOW__INIT;
+    show.live = (ProtobufCBinaryData){len_bytes, (uint8_t *)(uintptr_t)live};
+    Dsm__Control message = DSM__CONTROL__INIT;
+    message.body_case = DSM__CONTROL__BODY_SHOW;
+    message.show = &show;
     send_message(m, &message);
 }
 
@@ -409,6 +422,10 @@ static void handle_message(struct dsm_membership *m, Dsm__Control **message)
     case DSM__CONTROL__BODY_ABORTED:
         if (m->state == RUNNING)
             h->on_abort(h->user, c->aborted->rank, c->aborted->status, c->aborted->reason);
+        return;
+    case DSM__CONTROL__BODY_WATCHED:
+        if (m->state == RUNNING && h->on_watched)
+            h->on_watched(h->user, c->watched->every_ms);
         return;
     default: /* BeatReply: to be heard is all it is for; dsm_control_unpack refuses the rest */
         return;

@@ -42,6 +42,9 @@ struct dsm_membership_handler {
     void (*on_abort)(void *user, uint32_t rank, int status, const char *reason);
     /* dsmd is gone or silent for longer than the lease; nothing is reported any more. */
     void (*on_daemon_lost)(void *user, const char *reason);
+    /* Somebody wants to see what this rank does, so often; 0: nobody any more. NULL: this rank
+     * shows nothing. */
+    void (*on_watched)(void *user, uint32_t every_ms);
 };
 
 /* A transport of this rank, or why it has none. */
@@ -96,6 +99,12 @@ struct dsm_job_info {
  */
 int dsm_membership_join(const struct dsm_membership_config *config, uv_loop_t *loop,
                         struct dsm_membership **membership_out, struct dsm_job_info *info_out);
+
+/*
+ * Sends what this rank does to those who watch it. On the loop's thread; left out where what was
+ * sent before has not gone yet.
+ */
+void dsm_membership_show(struct dsm_membership *membership, const void *live, size_t len_bytes);
 
 /*
  * Leaves in good order: afterwards this rank's end is no death. Any thread but the loop's, while

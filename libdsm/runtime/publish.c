@@ -17,6 +17,9 @@ struct dsm_publish {
     struct dsm_driver *driver;
     struct dsm_live *live;
     int fd;
+    dsm_publish_show show; /* NULL: nobody watches from another host */
+    void *user;
+    uint64_t every_ns, shown_ns;
 };
 
 struct dsm_publish *dsm_publish_open(struct dsm_driver *d)
@@ -45,6 +48,8 @@ struct dsm_publish *dsm_publish_open(struct dsm_driver *d)
     /* Jobs of one have no token to tell them apart. */
     p->live->job = d->config.n_ranks == 1 ? p->live->pid : d->config.job;
     p->live->start_ns = dsm_clock_ns();
+    if (gethostname(p->live->host, sizeof p->live->host - 1) != 0)
+        dsm_format(p->live->host, sizeof p->live->host, "?");
     p->live->magic = DSM_LIVE_MAGIC;
     dsm_publish_now(p);
     return p;
@@ -55,6 +60,24 @@ void dsm_publish_close(struct dsm_publish *p)
     munmap(p->live, sizeof *p->live);
     close(p->fd);
     free(p);
+}
+
+void dsm_publish_watch(struct dsm_publish *p, uint32_t every_ms, dsm_publish_show show, void *user)
+{
+    p->show = every_ms ? show : NULL;
+    p->user = user;
+    p->every_ns = every_ms * DSM_NS_PER_MS;
+    p->shown_ns = 0;
+}
+
+/* Counters are fresh four times a second: what is due before the next time goes now. */
+static void show_when_due(struct dsm_publish *p)
+{
+    uint64_t now_ns = p->live->updated_ns;
+    if (!p->show || now_ns - p->shown_ns + DSM_LIVE_EVERY_MS / 2 * DSM_NS_PER_MS < p->every_ns)
+        return;
+    p->shown_ns = now_ns;
+    p->show(p->user, p->live, sizeof *p->live);
 }
 
 void dsm_publish_now(struct dsm_publish *p)
@@ -72,4 +95,5 @@ void dsm_publish_now(struct dsm_publish *p)
     live->updated_ns = dsm_clock_ns();
     atomic_thread_fence(memory_order_release);
     atomic_fetch_add(&live->seq, 1);
+    show_when_due(p);
 }

@@ -85,6 +85,10 @@ size_t fuzz_seed(unsigned number, uint8_t out[FUZZ_MAX_BYTES])
     Dsm__Offer rdma = DSM__OFFER__INIT, tcp = DSM__OFFER__INIT, *offers[2] = {&rdma, &tcp};
     Dsm__Start start = DSM__START__INIT;
     Dsm__Abort end = DSM__ABORT__INIT;
+    Dsm__Watch watch = DSM__WATCH__INIT;
+    Dsm__Show show = DSM__SHOW__INIT;
+    Dsm__Watched watched = DSM__WATCHED__INIT;
+    Dsm__Shown shown = DSM__SHOWN__INIT;
     Dsm__Roster roster = DSM__ROSTER__INIT;
     Dsm__Peer peer = DSM__PEER__INIT, *peers[2] = {&peer, &peer};
 
@@ -129,6 +133,29 @@ size_t fuzz_seed(unsigned number, uint8_t out[FUZZ_MAX_BYTES])
         roster.peers = peers;
         control.body_case = DSM__CONTROL__BODY_ROSTER;
         control.roster = &roster;
+        return pack(&control, 0, out);
+    case 4:
+        watch.protocol = DSM_CONTROL_PROTOCOL;
+        watch.token = (ProtobufCBinaryData){sizeof token, token};
+        watch.every_ms = 1000;
+        control.body_case = DSM__CONTROL__BODY_WATCH;
+        control.watch = &watch;
+        return pack(&control, 0, out);
+    case 5:
+        shown.rank = 3;
+        shown.live = (ProtobufCBinaryData){sizeof token, token};
+        control.body_case = DSM__CONTROL__BODY_SHOWN;
+        control.shown = &shown;
+        return pack(&control, 2, out);
+    case 6:
+        show.live = (ProtobufCBinaryData){sizeof token, token};
+        control.body_case = DSM__CONTROL__BODY_SHOW;
+        control.show = &show;
+        return pack(&control, 0, out);
+    case 7:
+        watched.every_ms = 250;
+        control.body_case = DSM__CONTROL__BODY_WATCHED;
+        control.watched = &watched;
         return pack(&control, 0, out);
     default:
         return 0;

@@ -239,7 +239,7 @@ int main(int argc, char **argv)
         .n_offers = 1,
         .trap = "none",
         .join_timeout_s = atof(env_or("DSM_JOIN_TIMEOUT", "20")),
-        .handler = {c, try_base, on_view, on_left, on_abort, on_daemon_lost},
+        .handler = {c, try_base, on_view, on_left, on_abort, on_daemon_lost, NULL},
     };
     char address[80];
     dsm_format(address, sizeof address, "%s:%d", env_or("DSM_LISTEN", "127.0.0.1"), 1000);

@@ -60,6 +60,37 @@ print("drawn and ended" if asked and status == 0 else f"asked {asked}, status {s
 END
 check 'the screen' grep -qx 'drawn and ended' "$work/out"
 
+# The same through dsmd alone, as for ranks on other hosts.
+environment() {
+    tr '\0' '\n' <"/proc/$rank_pid/environ" | sed -n "s/^$1=//p"
+}
+daemon=$(environment DSM_DAEMON) token=$(environment DSM_TOKEN)
+DSM_TOKEN=$token
+export DSM_TOKEN
+through_daemon() {
+    "$top" --json --daemon "$daemon" >"$work/json" 2>"$work/err" &&
+        jq -e '[.ranks[].rank] == [0, 1] and .n_ranks == 2 and ([.ranks[].is_here] | any | not)' \
+            "$work/json" >/dev/null
+}
+check 'dsmd tells of all ranks' wait_for 120 through_daemon
+check 'their numbers' jq -e ".ranks[1].faults_write == $rounds and .ranks[1].pid != .ranks[0].pid" "$work/json"
+check 'their host' jq -e ".ranks[1].host == \"$(hostname)\" and .job == \"$number\"" "$work/json"
+check 'their allocations' jq -e "[.allocations[].faults] | add == $((4 * rounds - 2))" "$work/json"
+says() {
+    local status=$1 pattern=$2
+    shift 2
+    "$@" >"$work/out" 2>"$work/err" </dev/null
+    local got=$?
+    check "status $status and /$pattern/ (status $got): $*" sh -c \
+        "[ $got -eq $status ] && [ \$(wc -l <'$work/err') -eq 1 ] && grep -Eq '$pattern' '$work/err'"
+}
+says 1 'does not tell what the ranks do: no job here has this token' \
+    env DSM_TOKEN=00000000000000000000000000000000 "$top" --json --daemon "$daemon"
+says 2 'DSM_TOKEN must name the job: 32 hex digits' env DSM_TOKEN=1 "$top" --json --daemon "$daemon"
+says 1 'cannot connect to dsmd at 127.0.0.1:1: Connection refused' "$top" --json --daemon 127.0.0.1:1
+says 1 'nonsense: where dsmd is: allowed is host:port' "$top" --json --daemon nonsense
+unset DSM_TOKEN
+
 exec 7>&-
 wait "$pid"
 check 'the job ends well' sh -c "[ $? -eq 0 ]"
@@ -68,6 +99,24 @@ gone() {
 }
 check 'it is seen no more' wait_for 60 gone
 check 'and that is said' grep -q 'no such job of this user has ranks on this host' "$work/err"
+
+# A rank that cannot be found on this host is heard of through dsmd.
+rm -f "$work/go"
+mkfifo "$work/go"
+"$dsmrun" -n 2 "$job" 2 wait hide <"$work/go" >"$work/job.out" 2>"$work/job.err" &
+pid=$!
+exec 7>"$work/go"
+both_are_there() {
+    grep -q '^waiting$' "$work/job.out" && rank_pid=$(sed -n 's/^rank 0 is //p' "$work/job.out") &&
+        "$top" --json -p "$rank_pid" >"$work/json" 2>"$work/err" &&
+        jq -e '[.ranks[] | [.rank, .is_here]] == [[0, true], [1, false]]' "$work/json" >/dev/null
+}
+check 'the hidden rank is seen' wait_for 120 both_are_there
+check 'its faults are' jq -e '.ranks[1].faults_write == 2' "$work/json"
+check 'both have a line' sh -c "[ \$('$top' --batch -p $rank_pid -n 2 -d 0.1 | grep -Ec '^ +[01] +[0-9]+ ') -eq 4 ]"
+exec 7>&-
+wait "$pid"
+check 'that job ends well, too' sh -c "[ $? -eq 0 ]"
 
 # A job that works on more memory than it may hold is told so, once.
 # shellcheck disable=SC2016
