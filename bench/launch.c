@@ -69,6 +69,10 @@ static void exec_dsmrun(const struct bench_paths *paths, const struct bench_job 
     argv[n++] = job->trap;
     argv[n++] = "--transport";
     argv[n++] = job->transport;
+    if (job->profile != NULL) {
+        argv[n++] = "--profile";
+        argv[n++] = job->profile;
+    }
     argv[n++] = paths->bench;
     argv[n++] = "--worker";
     argv[n++] = "--only";

@@ -21,7 +21,8 @@ int bench_launch_find(struct bench_paths *paths_out);
 struct bench_job {
     uint32_t n_ranks;
     const char *trap, *transport;
-    const char *only; /* names, comma between */
+    const char *only;    /* names, comma between */
+    const char *profile; /* NULL: none is recorded */
     bool is_quick;
     unsigned timeout_s;
 };

@@ -7,9 +7,13 @@
  * against in floor_*.c, slices and statistics in worker.c, the table and the JSON in report.c.
  */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench/launch.h"
 #include "bench/options.h"
@@ -20,6 +24,7 @@
 #define QUICK_JOB_TIMEOUT_S 60u
 #define MAX_JOB_RANKS       1024u
 #define DEFAULT_FLOOR_RANKS 2u
+#define PROFILED_PAIRS      9u
 
 /* ---- what to run ---------------------------------------------------------------------------- */
 
@@ -87,24 +92,32 @@ struct session {
     int error; /* the first one; the other groups run nevertheless */
 };
 
-/* False when it failed. */
-static bool run_job(struct session *session, uint32_t n_ranks, const char *only,
-                    void (*put)(void *user, const json_t *record))
+static int run_job_to(struct session *session, uint32_t n_ranks, const char *only,
+                      const char *profile, const struct bench_sink *sink)
 {
     struct bench_job job = {
         .n_ranks = n_ranks,
         .trap = session->trap,
         .transport = session->options->transport,
         .only = only,
+        .profile = profile,
         .is_quick = session->options->is_quick,
         .timeout_s = session->options->is_quick ? QUICK_JOB_TIMEOUT_S : JOB_TIMEOUT_S,
     };
-    struct bench_sink sink = {.put = put, .user = session->report};
-    int error = bench_launch_run(&session->paths, &job, &sink);
+    int error = bench_launch_run(&session->paths, &job, sink);
 
     if (session->error == 0)
         session->error = error;
-    return error == 0;
+    return error;
+}
+
+/* False when it failed. */
+static bool run_job(struct session *session, uint32_t n_ranks, const char *only,
+                    void (*put)(void *user, const json_t *record))
+{
+    struct bench_sink sink = {.put = put, .user = session->report};
+
+    return run_job_to(session, n_ranks, only, NULL, &sink) == 0;
 }
 
 static void run_group(struct session *session, uint32_t n_ranks)
@@ -140,6 +153,69 @@ static void run_kernel(struct session *session, const struct bench_measure *meas
     bench_report_put_kept(session->report);
 }
 
+/* ---- with a profile and without ------------------------------------------------------------- */
+
+static void keep_record(void *user, const json_t *record)
+{
+    json_t **kept = user;
+
+    json_decref(*kept);
+    *kept = json_deep_copy(record);
+}
+
+/* Two jobs, one after the other, and the record of the profiled one with the other's time as floor.
+ */
+static bool run_profiled_pair(struct session *session, const struct bench_measure *measure,
+                              uint32_t n_ranks, const char *profile, bool is_profiled_first)
+{
+    json_t *records[2] = {NULL, NULL}; /* without, with */
+    bool is_well = true;
+
+    for (unsigned i = 0; i < 2 && is_well; i++) {
+        unsigned which = (i == 0) == is_profiled_first;
+        struct bench_sink sink = {.put = keep_record, .user = &records[which]};
+
+        is_well = run_job_to(session, n_ranks, which ? measure->name : measure->unprofiled,
+                             which ? profile : NULL, &sink) == 0;
+    }
+    if (is_well && records[0] != NULL && records[1] != NULL)
+        bench_report_keep_beside(session->report, records[1], records[0],
+                                 "the same without a profile", measure->most_ratio);
+    json_decref(records[0]);
+    json_decref(records[1]);
+    return is_well;
+}
+
+static void run_profiled(struct session *session, const struct bench_measure *measure)
+{
+    unsigned n_pairs = session->options->is_quick ? 1 : PROFILED_PAIRS;
+    const char *directory = getenv("TMPDIR");
+    char title[128], profile[PATH_MAX];
+    bool is_well = true;
+    int fd = -1;
+
+    if (!bench_options_has(session->options, measure->name))
+        return;
+    if (snprintf(profile, sizeof profile, "%s/dsm-bench-XXXXXX",
+                 directory != NULL && *directory != '\0' ? directory : "/tmp") < PATH_MAX)
+        fd = mkostemp(profile, O_CLOEXEC);
+    if (fd < 0) {
+        fprintf(stderr, "dsm-bench: cannot make %s for profiles: %s\n", profile, strerror(errno));
+        session->error = DSM_E_SYSTEM;
+        return;
+    }
+    close(fd);
+    snprintf(title, sizeof title, "%s, %u pairs of jobs, trap %s, transport %s", measure->name,
+             n_pairs, session->trap, session->options->transport);
+    bench_report_group(session->report, title);
+    for (unsigned pair = 0; pair < n_pairs && is_well; pair++)
+        for (uint32_t n = 1; n <= MAX_JOB_RANKS && is_well; n++)
+            if (runs_with(session->options, measure, n))
+                is_well = run_profiled_pair(session, measure, n, profile, pair % 2 == 1);
+    bench_report_put_kept(session->report);
+    (void)unlink(profile);
+}
+
 static int run_everything(const struct bench_options *options)
 {
     struct session session = {.options = options};
@@ -155,7 +231,9 @@ static int run_everything(const struct bench_options *options)
         for (uint32_t n = 1; n <= MAX_JOB_RANKS; n++)
             run_group(&session, n);
         for (unsigned k = 0; bench_measures[k] != NULL; k++)
-            if (bench_measures[k]->is_kernel)
+            if (bench_measures[k]->unprofiled != NULL)
+                run_profiled(&session, bench_measures[k]);
+            else if (bench_measures[k]->is_kernel)
                 run_kernel(&session, bench_measures[k]);
     }
     error = bench_report_close(session.report);

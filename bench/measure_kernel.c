@@ -86,6 +86,23 @@ const struct bench_measure bench_measure_kernel_stencil = {
     .slice = slice_stencil,
 };
 
+#define PROFILED(suffix)                                                                           \
+    const struct bench_measure bench_measure_profiled_##suffix = {                                 \
+        .name = "profiled_" #suffix,                                                               \
+        .text = "kernel_" #suffix " while a profile is recorded",                                  \
+        .unit = "s",                                                                               \
+        .is_kernel = true,                                                                         \
+        .unprofiled = "kernel_" #suffix,                                                           \
+        .most_ratio = 1.05,                                                                        \
+        .target_text = "<= 1.05 x",                                                                \
+        .min_ranks = 2,                                                                            \
+        .ranks = {2},                                                                              \
+        .slice = slice_##suffix,                                                                   \
+    }
+
+PROFILED(lu);
+PROFILED(stencil);
+
 /* ---- those that are run by their list of sizes ---------------------------------------------- */
 
 static int sequential(struct bench_worker *worker, const struct kernel *kernel,

@@ -36,6 +36,8 @@ const struct bench_measure *const bench_measures[] = {
     &bench_measure_threads_nbody,
     &bench_measure_kernel_water,
     &bench_measure_threads_water,
+    &bench_measure_profiled_lu,
+    &bench_measure_profiled_stencil,
     NULL,
 };
 

@@ -39,6 +39,8 @@ extern const struct bench_measure bench_measure_local_hit;
 /* measure_kernel.c */
 extern const struct bench_measure bench_measure_kernel_lu;
 extern const struct bench_measure bench_measure_kernel_stencil;
+extern const struct bench_measure bench_measure_profiled_lu;
+extern const struct bench_measure bench_measure_profiled_stencil;
 extern const struct bench_measure bench_measure_kernel_fft;
 extern const struct bench_measure bench_measure_kernel_radix;
 extern const struct bench_measure bench_measure_kernel_nbody;

@@ -177,6 +177,19 @@ void bench_report_keep(void *user, const json_t *record)
     json_array_append_new(report->kept, json_deep_copy(record));
 }
 
+void bench_report_keep_beside(struct bench_report *report, const json_t *record,
+                              const json_t *floor, const char *floor_name, double most_ratio)
+{
+    double base = number_of(floor, "median");
+    json_t *copy = json_deep_copy(record);
+
+    json_object_set_new(copy, "floor", json_real(base));
+    json_object_set_new(copy, "floor_name", json_string(floor_name));
+    json_object_set_new(copy, "ratio", json_real(number_of(record, "median") / base));
+    json_object_set_new(copy, "most_ratio", json_real(most_ratio));
+    json_array_append_new(report->kept, copy);
+}
+
 static bool is_same_run(const json_t *a, const json_t *b)
 {
     return strcmp(text_of(a, "name"), text_of(b, "name")) == 0 &&
@@ -233,6 +246,22 @@ static bool is_first_of_run(const json_t *kept, size_t index)
     return true;
 }
 
+/* By the median over the pairs of jobs: the load of the machine changes from pair to pair. */
+static void set_ratio_target(json_t *record, const json_t *kept)
+{
+    struct bench_samples ratio = {0};
+    double most = number_of(record, "most_ratio");
+
+    if (isnan(most))
+        return;
+    collect(kept, record, "ratio", &ratio);
+    json_object_set_new(record, "ratio", json_real(bench_samples_median(&ratio)));
+    json_object_set_new(record, "target", json_real(most * number_of(record, "floor")));
+    json_object_set_new(record, "target_met", json_boolean(bench_samples_median(&ratio) <= most));
+    json_object_del(record, "most_ratio");
+    bench_samples_free(&ratio);
+}
+
 /* More ranks than processors must not cost much: LU on 4 against the same on 2, of this run. */
 static void set_lu_target(const json_t *merged, json_t *record)
 {
@@ -267,6 +296,7 @@ void bench_report_put_kept(struct bench_report *report)
             json_t *run = json_deep_copy(record);
 
             merge_run(report->kept, run);
+            set_ratio_target(run, report->kept);
             json_array_append_new(merged, run);
         }
     }

@@ -29,6 +29,9 @@ void bench_report_put(void *user, const json_t *record);
  * become one when bench_report_put_kept is called, which prints them.
  */
 void bench_report_keep(void *user, const json_t *record);
+/* Keeps a kernel's record with the time of another as its floor; most_ratio: the target. */
+void bench_report_keep_beside(struct bench_report *report, const json_t *record,
+                              const json_t *floor, const char *floor_name, double most_ratio);
 void bench_report_put_kept(struct bench_report *report);
 /* Writes the JSON file. Errors: SYSTEM (told). */
 int bench_report_close(struct bench_report *report);

@@ -120,6 +120,10 @@ struct bench_measure {
     bool is_more_better;
     bool
         is_kernel; /* one slice in a job, and several jobs, alternating with those of other sizes */
+    /* A kernel that runs with a profile (dsmrun --profile); its floor is the kernel of this name
+     * without one, in jobs that take turns with its own. */
+    const char *unprofiled;
+    double most_ratio; /* target: at most so many times its floor */
     struct bench_term floor[BENCH_MAX_TERMS];
     const char *target_text; /* NULL: no target */
     double target_value;     /* in unit; 0: by the floor's target factors */
