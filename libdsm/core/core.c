@@ -485,6 +485,22 @@ void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
     }
 }
 
+bool dsm_core_is_unused(const struct dsm_core *core, dsm_page_t first, uint64_t n_pages)
+{
+    dsm_page_t page = first, end = first + n_pages;
+
+    while (page < end && page < core->config.n_pages) {
+        struct dsm_unit unit = dsm_placement_unit(core->config.placement, page);
+        const struct dsm_copy *copy = dsm_copy_find(core, unit.first);
+
+        if (copy && ((copy->flags & DSM_COPY_F_FRAME) || copy->pending || copy->n_effects > 0 ||
+                     copy->receiving_bytes > 0 || copy->fault_access))
+            return false;
+        page = unit.first + unit.n_pages;
+    }
+    return true;
+}
+
 bool dsm_core_has_objects(const struct dsm_core *core)
 {
     return __atomic_load_n(&core->objects.n, __ATOMIC_RELAXED) != 0;

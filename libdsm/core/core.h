@@ -78,6 +78,10 @@ struct dsm_core_unit_info {
 void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
                       struct dsm_core_unit_info *info_out);
 
+/* Whether no frame of any of the pages is kept here, no request for them is under way, and nothing
+ * is being done with them. */
+bool dsm_core_is_unused(const struct dsm_core *core, dsm_page_t first, uint64_t n_pages);
+
 /* Whether synchronisation objects are kept here. Without the driver's lock: one that is just being
  * made may be missed. */
 bool dsm_core_has_objects(const struct dsm_core *core);

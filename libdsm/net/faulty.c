@@ -323,8 +323,8 @@ static int open_over(const struct dsm_net_ops *inner_ops, const struct dsm_net_c
     for (uint32_t rank = 0; rank < net->n_ranks; rank++)
         for (unsigned lane = 0; lane < N_LANES; lane++)
             net->peers[rank].lanes[lane].tail = &net->peers[rank].lanes[lane].head;
-    const struct dsm_net_handler ours = {net,     on_header,    on_payload,     on_sent,
-                                         on_lost, on_batch_end, service_spin_ns};
+    const struct dsm_net_handler ours = {
+        net, on_header, on_payload, on_sent, on_lost, on_batch_end, service_spin_ns, NULL, NULL};
     int error = inner_ops->open(config, &ours, &net->inner);
     if (error) {
         faulty_free(net);
@@ -391,6 +391,11 @@ static void faulty_peer_left(struct dsm_net *net, uint32_t rank)
     net->inner_ops->peer_left(net->inner, rank);
 }
 
+static bool faulty_expel(struct dsm_net *net, uint32_t rank, const char *why)
+{
+    return net->inner_ops->expel(net->inner, rank, why);
+}
+
 static bool faulty_is_connected(struct dsm_net *net, uint32_t rank)
 {
     if (rank >= net->n_ranks)
@@ -424,7 +429,8 @@ static void faulty_close(struct dsm_net *net)
         .address = faulty_address, .set_peers = faulty_set_peers, .send = faulty_send,             \
         .flush = faulty_flush, .claim = faulty_claim, .release = faulty_release,                   \
         .poll = faulty_poll, .kick = faulty_kick, .poll_fd = faulty_poll_fd,                       \
-        .peer_left = faulty_peer_left, .is_connected = faulty_is_connected, .close = faulty_close, \
+        .peer_left = faulty_peer_left, .expel = faulty_expel, .is_connected = faulty_is_connected, \
+        .close = faulty_close,                                                                     \
     }
 
 const struct dsm_net_ops dsm_net_faulty_tcp = FAULTY_OPS(tcp);

@@ -528,7 +528,8 @@ static int shake_hands(struct dsm_net *net, uint32_t rank, char *why, size_t why
     struct dsm_net *other = hub_find(peer->id);
     if (peer->is_up || (other && other->self == UINT32_MAX))
         return 0;
-    if (!other || other == net || peer->was_lost_there) {
+    if (!other || other == net || peer->was_lost_there ||
+        atomic_load(&other->peers[net->self].is_lost)) {
         dsm_format(why, why_bytes, "rank %u is not there", rank);
         return other == net ? DSM_E_MISMATCH : DSM_E_CONNECT;
     }
@@ -674,6 +675,18 @@ static void loop_peer_left(struct dsm_net *net, uint32_t rank)
         atomic_store(&net->peers[rank].has_left, true);
 }
 
+static bool loop_expel(struct dsm_net *net, uint32_t rank, const char *why)
+{
+    if (rank >= net->n_ranks)
+        return false;
+    struct peer *peer = &net->peers[rank];
+    bool was_told = atomic_load(&peer->is_lost) && !atomic_load(&peer->has_left);
+    bool is_first = !atomic_load(&peer->is_lost);
+    say_end(net, peer);
+    end_peer(net, peer, false, DSM_E_PEER, why);
+    return was_told || is_first;
+}
+
 static void on_handle_closed(uv_handle_t *handle)
 {
     struct dsm_net *net = handle->data;
@@ -713,6 +726,7 @@ const struct dsm_net_ops dsm_net_loop = {
     .kick = loop_kick,
     .poll_fd = loop_poll_fd,
     .peer_left = loop_peer_left,
+    .expel = loop_expel,
     .is_connected = loop_is_connected,
     .close = loop_close,
 };

@@ -28,6 +28,12 @@
  * over; any other place breaks the protocol. After a loss the keys that the lost rank was given are
  * worth nothing from on_lost on.
  *
+ * Pinning. Memory that peers may write to is pinned, in pieces that are the transport's own choice.
+ * The caller gives memory back with unpin; the transport lets a piece go when is_unused says that
+ * nothing of it is wanted any more, and tells with on_unpinned. So landing, send and unpin are
+ * called under one lock of the caller's, the one that is_unused takes: what it says must hold for
+ * every key that landing gave before.
+ *
  * Threads: send, flush, poll, claim, release, kick, landing, unpin: any thread, also in a signal
  * handler: no allocation (after a peer's first frame), no stdio, no lock that can be held while
  * user code runs (internal locks are taken with signals blocked or from the signal handler, and
@@ -75,6 +81,14 @@ struct dsm_net_handler {
     /* How long the service thread should go on polling after a request, in nanoseconds; 0: sleep.
      */
     uint64_t (*service_spin_ns)(void *user);
+    /*
+     * On the loop's thread, of pieces of the memory (set_memory). is_unused: the caller keeps
+     * nothing in any of it, has no request for it under way whose answer could be written there,
+     * and sends nothing from it. on_unpinned: none of it is registered any more, so what is not
+     * used in it may go back to the system now. NULL: what was registered stays so.
+     */
+    bool (*is_unused)(void *user, const void *addr, size_t len_bytes);
+    void (*on_unpinned)(void *user, const void *addr, size_t len_bytes);
 };
 
 /* For rdma; zeros: what suits. */
@@ -112,6 +126,7 @@ struct dsm_net_counters {
     uint64_t eager;        /* frames sent whose bytes went through buffers */
     uint64_t credits;      /* messages sent only to tell credits */
     uint64_t pinned_bytes; /* of the region, now */
+    uint64_t unpinned;     /* pieces of the region that were let go */
 };
 
 struct dsm_net_ops {
@@ -128,9 +143,12 @@ struct dsm_net_ops {
     /* Who we are, and addresses[n_ranks], copied; once. Connections are made lazily, at the first
      * send; those of peers that come earlier wait. Errors: INVAL. */
     int (*set_peers)(struct dsm_net *net, uint32_t self, const char *const *addresses);
-    /* The memory that bytes may be written into by peers, told once, before the first send. NULL
-     * op: the transport cannot. Errors: SYSTEM, NOMEM. */
-    int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes);
+    /* The memory that bytes may be written into by peers, told once, before the first send.
+     * most_bytes: what this rank may hold of it at one time, all in all; 0: all of it. A part of
+     * that, *pinned_out, is what the transport may come to hold on its own account, registered and
+     * otherwise unused. NULL op: the transport cannot. Errors: SYSTEM, NOMEM. */
+    int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
+                      uint64_t *pinned_out);
     /* A key with which a peer may write [addr, addr + len_bytes) of the memory, for a request that
      * is about to be sent; 0: none, the bytes travel behind their header: not registered (yet: the
      * loop's thread is asked to), or more than one registered piece. Any thread, also in a signal
@@ -138,7 +156,8 @@ struct dsm_net_ops {
     uint32_t (*landing)(struct dsm_net *net, const void *addr, size_t len_bytes);
     /* Before memory is given back to the system. True: nothing of it is registered. False: some is,
      * and what a peer writes into a hole punched there would vanish: the caller keeps the memory
-     * and clears it. Any thread, also in a signal handler. NULL op: always true. */
+     * and clears it, and hears from on_unpinned when a piece of it can be given back after all.
+     * Any thread, also in a signal handler. NULL op: always true. */
     bool (*unpin)(struct dsm_net *net, const void *addr, size_t len_bytes);
     /*
      * Queues one frame: header (64 bytes, len at DSM_NET_LEN_AT) and its payload. Never blocks.
@@ -172,6 +191,11 @@ struct dsm_net_ops {
     /* The peer left the job in good order: its closing connection is not a loss. Any thread, also
      * from on_header of the farewell. */
     void (*peer_left)(struct dsm_net *net, uint32_t rank);
+    /* The rank is no member any more, whatever its connections say: they end now, and on_lost comes
+     * as for any loss, here or soon, if it has not come yet. Nothing that the rank sends or writes
+     * from now on arrives (once on_lost has come). False: there is no on_lost, because it had left
+     * in good order. On the loop's thread. */
+    bool (*expel)(struct dsm_net *net, uint32_t rank, const char *why);
     /* Is the peer connected, or do frames to it wait for a connection? A farewell to any other
      * would only make one. Any thread. */
     bool (*is_connected)(struct dsm_net *net, uint32_t rank);

@@ -314,6 +314,7 @@ static void rdma_counters(struct dsm_net *net, struct dsm_net_counters *out)
         .eager = atomic_load(&net->n_eager),
         .credits = atomic_load(&net->n_credit_messages),
         .pinned_bytes = atomic_load(&net->region.pinned_bytes),
+        .unpinned = atomic_load(&net->region.n_unpinned),
     };
 }
 
@@ -335,6 +336,7 @@ const struct dsm_net_ops dsm_net_rdma = {
     .kick = dsm_rdma_kick,
     .poll_fd = dsm_rdma_poll_fd,
     .peer_left = rdma_peer_left,
+    .expel = dsm_rdma_expel,
     .is_connected = rdma_is_connected,
     .counters = rdma_counters,
     .close = rdma_close,

@@ -4,6 +4,7 @@
  *
  *   rdma.c          the table; open, close, counters
  *   rdma_device.c   which device, port and address; what exists when one does not
+ *   rdma_plan.c     how large everything is for so many ranks
  *   rdma_memory.c   buffers, protection domain, what may be pinned
  *   rdma_region.c   chunks of the region that peers may write: keys
  *   rdma_cm.c       rdma_cm events: listening, links, their queue pairs
@@ -49,20 +50,15 @@
 #include "net/frame_queue.h"
 #include "net/hello.h"
 #include "net/net.h"
+#include "net/rdma_plan.h"
 #include <infiniband/verbs.h>
 #include <pthread.h>
 #include <rdma/rdma_cma.h>
 #include <stdatomic.h>
 
-#define DSM_RDMA_LANES 2
 enum { DSM_RDMA_REQUEST, DSM_RDMA_REPLY };
 
-#define DSM_RDMA_WORD_BYTES 32u
-#define DSM_RDMA_HEAD_BYTES (DSM_RDMA_WORD_BYTES + DSM_NET_HEADER_BYTES)
-#define DSM_RDMA_PART_BYTES 4096u /* of payload in a message: a page */
-/* The longest message; a multiple of the cache line. */
-#define DSM_RDMA_MESSAGE_BYTES 4224u
-#define DSM_RDMA_WHY_BYTES     300
+#define DSM_RDMA_WHY_BYTES 300
 
 /* What a message is. The word: kind u8 at 0, messages handled u32 at 4 (request lane) and 8 (reply
  * lane), offset of the bytes written u64 at 16 (LANDED). */
@@ -91,21 +87,6 @@ struct dsm_rdma_cq {
     atomic_int n_stashed;
     int stash_at;
     atomic_ullong n_completions;
-};
-
-/* Registered memory for one message, sent or received. */
-struct dsm_rdma_buffer {
-    struct dsm_rdma_buffer *next;
-    uint32_t lkey;
-    uint32_t len_bytes; /* received */
-    uint8_t pad[48];
-    uint8_t bytes[DSM_RDMA_MESSAGE_BYTES];
-};
-
-struct dsm_rdma_slab {
-    struct dsm_rdma_slab *next;
-    size_t len_bytes;
-    struct ibv_mr *mr;
 };
 
 struct dsm_rdma_peer;
@@ -224,6 +205,7 @@ struct dsm_rdma_peer {
     uint64_t deadline_ns;
     struct dsm_rdma_link *link;
     bool has_ended;
+    bool was_told; /* by on_lost */
 
     uint64_t memory; /* where it is mapped there */
     uint64_t memory_bytes;
@@ -290,12 +272,18 @@ struct dsm_rdma_link {
 /* In the number of a work request: a link, with its place in said << 1; else a connection. */
 #define DSM_RDMA_SAID 1u
 
-/* A piece of the region that is registered as a whole. */
+/*
+ * A piece of the region that is registered as a whole.
+ *
+ *   asked for ---> registered ---> given back (a part of it) ---> not used ---> let go
+ */
 struct dsm_rdma_chunk {
     _Atomic uint32_t rkey; /* 0: none */
     _Atomic uint32_t lkey;
-    atomic_bool is_asked;
-    uint32_t next; /* asked for after it; index + 1 */
+    atomic_bool is_asked; /* from when somebody asks until it is let go */
+    atomic_bool is_given_back;
+    uint32_t next_asked, next_given_back; /* in their lists; index + 1 */
+    uint32_t n_losses;                    /* when it was registered; the loop's thread */
     struct ibv_mr *mr;
 };
 
@@ -304,10 +292,15 @@ struct dsm_rdma_region {
     uint64_t len_bytes;
     uint64_t n_chunks;
     struct dsm_rdma_chunk *chunks;
-    _Atomic uint32_t asked; /* list of chunks to register; index + 1 */
+    _Atomic uint32_t asked;      /* list of chunks to register; index + 1 */
+    _Atomic uint32_t given_back; /* list of chunks to look at: perhaps they are not used any more */
     uint64_t pin_max_bytes;
+    bool has_pin_max; /* somebody has said so */
     _Atomic uint64_t pinned_bytes;
     atomic_bool is_full;
+    bool was_full;     /* and has been told */
+    uint32_t n_losses; /* peers that were lost */
+    _Atomic uint64_t n_unpinned;
     struct ibv_mr *on_demand; /* all of it, where the device pages by itself */
 };
 
@@ -336,6 +329,7 @@ struct dsm_net {
     struct dsm_rdma_place place;
     struct ibv_context *verbs; /* librdmacm's */
     struct ibv_device_attr attr;
+    struct dsm_rdma_plan plan;
     struct ibv_pd *pd;
     struct dsm_rdma_lane lanes[DSM_RDMA_LANES];
     struct dsm_rdma_cq sends;
@@ -428,14 +422,19 @@ void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer);
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n);
 
 /* rdma_region.c */
-int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes);
+int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
+                        uint64_t *pinned_out);
 uint32_t dsm_rdma_landing(struct dsm_net *net, const void *addr, size_t len_bytes);
 bool dsm_rdma_unpin(struct dsm_net *net, const void *addr, size_t len_bytes);
 /* The local key of bytes that are to be written to a peer, or 0, and then for the next time. */
 uint32_t dsm_rdma_source(struct dsm_net *net, const void *addr, size_t len_bytes);
 void dsm_rdma_region_ask(struct dsm_net *net, const void *addr);
-/* The loop's thread: registers some of what was asked for. True: there is more. */
-bool dsm_rdma_region_register(struct dsm_net *net);
+/* The loop's thread: registers some of what was asked for, and lets go of some of what was given
+ * back. True: there is more. */
+bool dsm_rdma_region_work(struct dsm_net *net);
+/* A request may have been given up with a peer that is gone, and its key be with another one that
+ * lives: what is registered now stays so. */
+void dsm_rdma_region_note_loss(struct dsm_net *net);
 void dsm_rdma_region_close(struct dsm_net *net);
 
 /* rdma_cm.c */
@@ -472,6 +471,8 @@ void dsm_rdma_peer_connect(struct dsm_rdma_peer *peer);
 void dsm_rdma_peer_break(struct dsm_rdma_peer *peer, int error, const char *why);
 /* The loop's thread: ends it now. */
 void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet);
+/* As net.h says. */
+bool dsm_rdma_expel(struct dsm_net *net, uint32_t rank, const char *why);
 void dsm_rdma_peer_fail(struct dsm_rdma_peer *peer, int error, const char *why);
 const char *dsm_rdma_lane_name(unsigned lane);
 /* Every peer is lost. */

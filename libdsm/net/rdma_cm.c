@@ -86,8 +86,7 @@ static int make_qp(struct dsm_rdma_link *link, unsigned lane)
         .send_cq = net->sends.cq,
         .recv_cq = net->lanes[lane].cq.cq,
         .srq = net->lanes[lane].srq,
-        /* Beside the connection's: the link's own messages. */
-        .cap = {.max_send_wr = net->depth + 4,
+        .cap = {.max_send_wr = net->depth + DSM_RDMA_LINK_REQUESTS,
                 .max_send_sge = 1,
                 .max_inline_data = net->inline_bytes},
         .qp_type = IBV_QPT_RC,

@@ -13,34 +13,13 @@
 #include <dsm/dsm.h>
 #include <errno.h>
 #include <linux/capability.h>
-#include <stdio.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define SEND_BUFFERS 320u
 #define KEPT_BUFFERS 64u /* for hellos, which do not wait for frames */
-/* Receive buffers in all that a rank sets aside while its peers are few; each gets no more than
- * MOST_CREDITS, and with many peers no fewer than LEAST_CREDITS. */
-#define SHARED_CREDITS 256u
-#define MOST_CREDITS   64u
-#define LEAST_CREDITS  4u
-/* Messages that need no credit: two for each lane that tell credits, the hello and what follows its
- * answer, and the last one. */
-#define FREE_MESSAGES 7u
-#define MOST_DEPTH    128u
-#define LEAST_DEPTH   16u
-#define INLINE_BYTES  DSM_RDMA_HEAD_BYTES
-/* A default for what is pinned leaves the rest of the memory that is free now to everybody. */
-#define FREE_SHARE 2u
-
 /* ---- limits ---- */
-
-static uint64_t peer_buffers(const struct dsm_net *net, unsigned lane)
-{
-    return net->credits + (lane == DSM_RDMA_REQUEST ? FREE_MESSAGES : 1);
-}
 
 static bool may_lock_all(void)
 {
@@ -51,31 +30,11 @@ static bool may_lock_all(void)
     return data[CAP_IPC_LOCK / 32].effective & (1u << (CAP_IPC_LOCK % 32));
 }
 
-static uint64_t available_bytes(void)
-{
-    char line[128];
-    unsigned long kib = 0;
-    FILE *f = fopen("/proc/meminfo", "re");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "MemAvailable: %lu kB", &kib) == 1)
-            break;
-    if (f)
-        fclose(f);
-    return (uint64_t)kib << 10;
-}
-
-/*
- * What the transport pins to run at all: buffers to send from and receive into, of all peers when
- * they are few. Beyond that the region is pinned, as far as allowed.
- */
+/* What the transport pins to run at all; beyond that the region is pinned, as far as allowed. */
 static int check_limit(struct dsm_net *net, const struct dsm_net_rdma_config *config)
 {
-    uint64_t n_buffers = SEND_BUFFERS, available = available_bytes(), most;
-    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
-        n_buffers += (net->n_ranks - 1) * peer_buffers(net, lane);
-    uint64_t need = n_buffers * sizeof(struct dsm_rdma_buffer);
+    uint64_t need = net->plan.need_bytes, most = UINT64_MAX;
     struct rlimit limit;
-    most = available / FREE_SHARE;
     if (!may_lock_all() && !getrlimit(RLIMIT_MEMLOCK, &limit)) {
         if (limit.rlim_cur < limit.rlim_max) {
             limit.rlim_cur = limit.rlim_max;
@@ -90,46 +49,31 @@ static int check_limit(struct dsm_net *net, const struct dsm_net_rdma_config *co
                     need >> 10, net->n_ranks, (uint64_t)limit.rlim_cur >> 10);
             return DSM_E_LIMIT;
         }
-        most = limit.rlim_cur - need < most ? limit.rlim_cur - need : most;
+        most = limit.rlim_cur - need;
     }
+    net->region.has_pin_max = config->has_pin_max;
     net->region.pin_max_bytes =
         config->has_pin_max && config->pin_max_bytes < most ? config->pin_max_bytes : most;
     return 0;
 }
 
-/* Queues are as large as the device allows for so many peers. */
 static int plan(struct dsm_net *net)
 {
-    uint32_t n_peers = net->n_ranks > 1 ? net->n_ranks - 1 : 1;
-    uint32_t credits = SHARED_CREDITS / n_peers;
-    net->credits = credits > MOST_CREDITS    ? MOST_CREDITS
-                   : credits < LEAST_CREDITS ? LEAST_CREDITS
-                                             : credits;
-    uint64_t receives = n_peers * peer_buffers(net, DSM_RDMA_REQUEST);
-    uint64_t depth = (uint64_t)net->attr.max_cqe / (2ull * n_peers);
-    if (depth > (uint64_t)net->attr.max_qp_wr / 2)
-        depth = (uint64_t)net->attr.max_qp_wr / 2;
-    for (net->depth = MOST_DEPTH; net->depth > depth; net->depth /= 2)
-        ; /* a power of two, by which counts that wrap may be divided */
-    if (net->depth < LEAST_DEPTH || receives > (uint64_t)net->attr.max_srq_wr ||
-        receives > (uint64_t)net->attr.max_cqe || 2ull * n_peers > (uint64_t)net->attr.max_qp) {
-        dsm_log(DSM_LOG_ERROR,
-                "rdma: %s cannot serve %u ranks: it has %d queue pairs, %d receives in a shared "
-                "queue and %d completions; needed are %u, %lu and %llu",
-                net->place.device, net->n_ranks, net->attr.max_qp, net->attr.max_srq_wr,
-                net->attr.max_cqe, 2 * n_peers, receives, 2ull * LEAST_DEPTH * n_peers);
-        return DSM_E_LIMIT;
-    }
-    return 0;
+    char why[200];
+    int error = dsm_rdma_plan_make(&net->attr, net->n_ranks, &net->plan, why, sizeof why);
+    if (error)
+        dsm_log(DSM_LOG_ERROR, "rdma: %s cannot serve %u ranks: %s", net->place.device,
+                net->n_ranks, why);
+    net->credits = net->plan.credits;
+    net->depth = net->plan.depth;
+    return error;
 }
 
 /* ---- buffers ---- */
 
 static int add_slab(struct dsm_net *net, uint64_t n, struct dsm_rdma_buffer **list)
 {
-    size_t len_bytes =
-        DSM_ALIGN_UP(sizeof(struct dsm_rdma_slab) + 63, 64ul) + n * sizeof(struct dsm_rdma_buffer);
-    len_bytes = DSM_ALIGN_UP(len_bytes, 4096ul);
+    size_t len_bytes = dsm_rdma_slab_bytes(n);
     struct dsm_rdma_slab *slab =
         mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (slab == MAP_FAILED)
@@ -146,7 +90,7 @@ static int add_slab(struct dsm_net *net, uint64_t n, struct dsm_rdma_buffer **li
     slab->len_bytes = len_bytes;
     slab->next = net->slabs;
     net->slabs = slab;
-    uint8_t *at = (uint8_t *)slab + DSM_ALIGN_UP(sizeof *slab, 64ul);
+    uint8_t *at = (uint8_t *)slab + DSM_RDMA_SLAB_HEAD_BYTES;
     for (uint64_t i = 0; i < n; i++) {
         struct dsm_rdma_buffer *buffer = (void *)(at + i * sizeof *buffer);
         buffer->lkey = slab->mr->lkey;
@@ -210,7 +154,7 @@ void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *
 int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers)
 {
     for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
-        uint64_t need = n_peers * peer_buffers(net, lane);
+        uint64_t need = (uint64_t)n_peers * net->plan.peer_receives[lane];
         struct dsm_rdma_buffer *list = NULL;
         if (need <= net->lanes[lane].n_posted)
             continue;
@@ -231,7 +175,7 @@ int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers)
 
 static int open_lane(struct dsm_net *net, unsigned lane)
 {
-    uint64_t n = (net->n_ranks > 1 ? net->n_ranks - 1 : 1) * peer_buffers(net, lane);
+    uint64_t n = net->plan.n_peers * (uint64_t)net->plan.peer_receives[lane];
     struct ibv_srq_init_attr attr = {.attr = {.max_wr = (uint32_t)n, .max_sge = 1}};
     int error = dsm_rdma_cq_open(net, &net->lanes[lane].cq, (uint32_t)n);
     if (error)
@@ -259,12 +203,11 @@ int dsm_rdma_memory_open(struct dsm_net *net, const struct dsm_net_rdma_config *
     }
     for (unsigned lane = 0; lane < DSM_RDMA_LANES && !error; lane++)
         error = open_lane(net, lane);
-    uint32_t n_peers = net->n_ranks > 1 ? net->n_ranks - 1 : 1;
     if (!error)
-        error = dsm_rdma_cq_open(net, &net->sends, 2 * n_peers * net->depth);
+        error = dsm_rdma_cq_open(net, &net->sends, net->plan.send_entries);
     if (!error)
-        error = add_slab(net, SEND_BUFFERS, &net->free_buffers);
-    net->n_free_buffers = error ? 0 : SEND_BUFFERS;
+        error = add_slab(net, DSM_RDMA_SEND_BUFFERS, &net->free_buffers);
+    net->n_free_buffers = error ? 0 : DSM_RDMA_SEND_BUFFERS;
     return error;
 }
 

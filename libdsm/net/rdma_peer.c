@@ -3,6 +3,7 @@
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
+#include "base/async.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
@@ -128,6 +129,7 @@ void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet)
         return;
     peer->has_ended = true;
     atomic_store(&peer->is_losing, true);
+    dsm_rdma_region_note_loss(net);
     if (peer->link)
         dsm_rdma_link_close(peer->link);
     /* Nothing of the peer can write here any more, and all that had come from it has been read. */
@@ -135,7 +137,8 @@ void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet)
         dsm_rdma_tx_down(&peer->conns[lane]);
         dsm_rdma_tx_drain(&peer->conns[lane]);
     }
-    if (!is_quiet && !atomic_load(&peer->has_left))
+    peer->was_told = !is_quiet && !atomic_load(&peer->has_left);
+    if (peer->was_told)
         net->handler.on_lost(net->handler.user, peer->rank, peer->error, peer->why);
 }
 
@@ -143,6 +146,20 @@ void dsm_rdma_peer_fail(struct dsm_rdma_peer *peer, int error, const char *why)
 {
     (void)note_why(peer, error, why);
     dsm_rdma_peer_end(peer, false);
+}
+
+bool dsm_rdma_expel(struct dsm_net *net, uint32_t rank, const char *why)
+{
+    if (rank >= net->n_ranks || rank == net->self)
+        return false;
+    struct dsm_rdma_peer *peer = &net->peers[rank];
+    if (!peer->has_ended) {
+        int before = dsm_rdma_enter();
+        atomic_store(&peer->has_left, false); /* whatever it said before: the caller is told */
+        dsm_rdma_peer_fail(peer, DSM_E_PEER, why);
+        dsm_rdma_leave(before);
+    }
+    return peer->was_told;
 }
 
 void dsm_rdma_device_gone(struct dsm_net *net, const char *why)
@@ -168,7 +185,7 @@ void dsm_rdma_chore(struct dsm_rdma_peer *peer, unsigned chore)
         while (!atomic_compare_exchange_weak(&net->chores, &peer->next_chore, peer))
             ;
     }
-    uv_async_send(&net->chore_async);
+    dsm_async_send(&net->chore_async);
 }
 
 static void on_chores(uv_async_t *async)
@@ -188,8 +205,8 @@ static void on_chores(uv_async_t *async)
         peer = next;
     }
     dsm_rdma_hello_mail(net);
-    if (dsm_rdma_region_register(net))
-        uv_async_send(async);
+    if (dsm_rdma_region_work(net))
+        dsm_async_send(async);
     dsm_rdma_leave(before);
     dsm_rdma_flush(net);
 }

@@ -4,26 +4,35 @@
  * into it and we may write from it without a copy.
  *
  * Registering a chunk allocates and pins all of it, and takes long, so the loop's thread does it
- * and whoever asked goes without this time. Chunks stay registered: to know that no peer holds the
- * key of a chunk any more would take a word to each. What is given back inside one is cleared by
- * the caller and stays pinned, within the limit.
+ * and whoever asked goes without this time. It also lets chunks go: of which the caller has given
+ * back some (unpin; he clears that), and says that he uses nothing more (is_unused). Then no key of
+ * the chunk is with a peer, since a key lives as long as the request it went out with; and nothing
+ * is being written from it. Only the keys of requests that were given up because their home died
+ * may be with somebody who lives, and a write with a key that is void would break the connection to
+ * him: so what was registered before a loss stays so.
  *
- * landing, source and unpin, the last up to when the memory is given back, are called under one
- * lock of the caller's (send runs under it too). So a chunk is not asked for between unpin's yes
- * and the hole.
+ * landing and unpin, the latter up to when the memory is given back, are called under one lock of
+ * the caller's (send runs under it too), which is_unused takes. So a chunk is not asked for between
+ * unpin's yes and the hole, and no key is given out between is_unused and the end of the chunk: the
+ * key is taken off before is_unused is asked, and put back when it says no.
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
+#include "base/async.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
 #include <errno.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* Large enough for the largest payload at its alignment; small, as a program that touches one page
  * in each pays for all of it. */
 #define CHUNK_BYTES (256u << 10)
-/* Registered in one turn of the loop, which has requests to serve. */
+/* Registered, or let go, in one turn of the loop, which has requests to serve. */
 #define CHUNKS_AT_ONCE 2
+/* Of what the rank may hold of the region, so much may be registered: by default, and at most. */
+#define DEFAULT_SHARE 4u
+#define ASKED_SHARE   2u
 _Static_assert(CHUNK_BYTES % DSM_NET_MAX_PAYLOAD == 0, "an aligned payload lies in one chunk");
 
 #define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE)
@@ -38,27 +47,48 @@ static uint64_t chunk_bytes(const struct dsm_rdma_region *region, uint64_t index
 static void try_on_demand(struct dsm_net *net)
 {
     struct ibv_device_attr_ex attr;
-    const uint32_t needed = IBV_ODP_SUPPORT_WRITE;
-    if (ibv_query_device_ex(net->verbs, NULL, &attr) ||
-        !(attr.odp_caps.general_caps & IBV_ODP_SUPPORT) ||
-        (attr.odp_caps.per_transport_caps.rc_odp_caps & needed) != needed)
+    char why[120];
+    if (ibv_query_device_ex(net->verbs, NULL, &attr))
         return;
-    net->region.on_demand = ibv_reg_mr(net->pd, net->region.memory, net->region.len_bytes,
-                                       ACCESS | IBV_ACCESS_ON_DEMAND);
-    dsm_log(DSM_LOG_INFO, "rdma: %s pages on demand: %s", net->place.device,
-            net->region.on_demand ? "nothing of the region is pinned" : strerrordesc_np(errno));
+    if (dsm_rdma_plan_on_demand(&attr, net->region.len_bytes, why, sizeof why)) {
+        net->region.on_demand = ibv_reg_mr(net->pd, net->region.memory, net->region.len_bytes,
+                                           ACCESS | IBV_ACCESS_ON_DEMAND);
+        if (!net->region.on_demand)
+            dsm_format(why, sizeof why, "paging on demand was refused: %s", strerrordesc_np(errno));
+    }
+    dsm_log(DSM_LOG_INFO, "rdma: %s: %s", net->place.device, why);
 }
 
-int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes)
+/* A chunk is in memory as a whole, however little of it is used, so what may be registered is taken
+ * from what the rank may hold. */
+static void limit_pins(struct dsm_rdma_region *region, uint64_t most_bytes)
+{
+    uint64_t most = most_bytes / (region->has_pin_max ? ASKED_SHARE : DEFAULT_SHARE);
+    if (most_bytes == 0 || region->pin_max_bytes <= most)
+        return;
+    if (region->has_pin_max)
+        dsm_log(DSM_LOG_WARN,
+                "DSM_RDMA_PIN_MAX: %lu KiB are registered at most, half of the %lu KiB that this "
+                "rank may hold (DSM_MEM_MAX)",
+                most >> 10, most_bytes >> 10);
+    region->pin_max_bytes = most;
+}
+
+int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
+                        uint64_t *pinned_out)
 {
     struct dsm_rdma_region *region = &net->region;
     uint64_t n = (len_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
     region->memory = memory;
     region->len_bytes = len_bytes;
-    if (region->pin_max_bytes == 0)
+    *pinned_out = 0;
+    if (region->has_pin_max && region->pin_max_bytes == 0)
         return 0;
     try_on_demand(net);
     if (region->on_demand)
+        return 0;
+    limit_pins(region, most_bytes);
+    if (region->pin_max_bytes < CHUNK_BYTES)
         return 0;
     region->chunks = mmap(NULL, n * sizeof *region->chunks, PROT_READ | PROT_WRITE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -67,6 +97,7 @@ int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes)
         return DSM_E_NOMEM;
     }
     region->n_chunks = n;
+    *pinned_out = region->pin_max_bytes < len_bytes ? region->pin_max_bytes : len_bytes;
     return 0;
 }
 
@@ -82,18 +113,43 @@ static struct dsm_rdma_chunk *chunk_of(const struct dsm_rdma_region *region, con
     return &region->chunks[offset / CHUNK_BYTES];
 }
 
+/* Lists of chunks: any thread puts, also in a signal handler; the loop's thread takes. */
+
+static void put(struct dsm_net *net, _Atomic uint32_t *list, struct dsm_rdma_chunk *chunk,
+                uint32_t *next)
+{
+    uint32_t index = (uint32_t)(chunk - net->region.chunks) + 1;
+    *next = atomic_load_explicit(list, memory_order_relaxed);
+    while (!atomic_compare_exchange_weak(list, next, index))
+        ;
+    dsm_async_send(&net->chore_async);
+}
+
+static struct dsm_rdma_chunk *take_asked(struct dsm_rdma_region *region)
+{
+    /* Only this thread takes, so the first one's link does not change. */
+    uint32_t index = atomic_load(&region->asked);
+    while (index && !atomic_compare_exchange_weak(&region->asked, &index,
+                                                  region->chunks[index - 1].next_asked))
+        ;
+    return index ? &region->chunks[index - 1] : NULL;
+}
+
+static struct dsm_rdma_chunk *take_given_back(struct dsm_rdma_region *region)
+{
+    uint32_t index = atomic_load(&region->given_back);
+    while (index && !atomic_compare_exchange_weak(&region->given_back, &index,
+                                                  region->chunks[index - 1].next_given_back))
+        ;
+    return index ? &region->chunks[index - 1] : NULL;
+}
+
 /* Signal-handler safe. */
 static void ask(struct dsm_net *net, struct dsm_rdma_chunk *chunk)
 {
-    struct dsm_rdma_region *region = &net->region;
-    if (atomic_load_explicit(&region->is_full, memory_order_relaxed) ||
-        atomic_exchange(&chunk->is_asked, true))
-        return;
-    uint32_t index = (uint32_t)(chunk - region->chunks) + 1;
-    chunk->next = atomic_load_explicit(&region->asked, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&region->asked, &chunk->next, index))
-        ;
-    uv_async_send(&net->chore_async);
+    if (!atomic_load_explicit(&net->region.is_full, memory_order_relaxed) &&
+        !atomic_exchange(&chunk->is_asked, true))
+        put(net, &net->region.asked, chunk, &chunk->next_asked);
 }
 
 uint32_t dsm_rdma_landing(struct dsm_net *net, const void *addr, size_t len_bytes)
@@ -128,77 +184,125 @@ void dsm_rdma_region_ask(struct dsm_net *net, const void *addr)
 
 bool dsm_rdma_unpin(struct dsm_net *net, const void *addr, size_t len_bytes)
 {
-    const struct dsm_rdma_region *region = &net->region;
+    struct dsm_rdma_region *region = &net->region;
     uint64_t first = (uint64_t)((uintptr_t)addr - (uintptr_t)region->memory) / CHUNK_BYTES;
     uint64_t end =
         (uint64_t)((uintptr_t)addr + len_bytes - (uintptr_t)region->memory + CHUNK_BYTES - 1) /
         CHUNK_BYTES;
+    bool is_free = true;
     if (!region->chunks) /* or on demand: the card follows the page tables */
         return true;
-    for (uint64_t i = first; i < end && i < region->n_chunks; i++)
-        if (atomic_load(&region->chunks[i].is_asked))
-            return false;
-    return true;
+    for (uint64_t i = first; i < end && i < region->n_chunks; i++) {
+        struct dsm_rdma_chunk *chunk = &region->chunks[i];
+        if (!atomic_load(&chunk->is_asked))
+            continue;
+        is_free = false;
+        if (!atomic_exchange(&chunk->is_given_back, true))
+            put(net, &region->given_back, chunk, &chunk->next_given_back);
+    }
+    return is_free;
 }
 
-/* No more from now on; those asked for and not registered may be punched again. */
-static void say_full(struct dsm_net *net, int number)
+/* ---- the loop's thread ---- */
+
+/* No more for now; those asked for and not registered may be punched again. */
+static void note_full(struct dsm_net *net, int number)
 {
     struct dsm_rdma_region *region = &net->region;
-    if (atomic_exchange(&region->is_full, true))
+    atomic_store(&region->is_full, true);
+    if (region->was_full)
         return;
+    region->was_full = true;
     if (number)
         dsm_log(DSM_LOG_WARN,
-                "rdma: %lu KiB of the region are registered, the kernel refuses more: %s; the "
-                "rest is copied through buffers (ulimit -l)",
-                atomic_load(&region->pinned_bytes) >> 10, strerrordesc_np(number));
+                "rdma: %lu KiB of the region are registered, the kernel refuses %u KiB more: %s; "
+                "the rest is copied through buffers (raise ulimit -l)",
+                atomic_load(&region->pinned_bytes) >> 10, CHUNK_BYTES >> 10,
+                strerrordesc_np(number));
     else
         dsm_log(DSM_LOG_INFO,
-                "rdma: %lu KiB of the region are registered, DSM_RDMA_PIN_MAX allows %lu KiB; the "
-                "rest is copied through buffers",
+                "rdma: %lu KiB of the region are registered, at most %lu KiB may be "
+                "(DSM_RDMA_PIN_MAX); the rest is copied through buffers",
                 atomic_load(&region->pinned_bytes) >> 10, region->pin_max_bytes >> 10);
 }
 
-static void register_chunk(struct dsm_net *net, uint64_t index)
+static uint64_t index_of(const struct dsm_rdma_region *region, const struct dsm_rdma_chunk *chunk)
+{
+    return (uint64_t)(chunk - region->chunks);
+}
+
+static void register_chunk(struct dsm_net *net, struct dsm_rdma_chunk *chunk)
 {
     struct dsm_rdma_region *region = &net->region;
-    struct dsm_rdma_chunk *chunk = &region->chunks[index];
-    uint64_t len_bytes = chunk_bytes(region, index);
+    uint64_t index = index_of(region, chunk), len_bytes = chunk_bytes(region, index);
     int number = 0;
     if (atomic_load(&region->pinned_bytes) + len_bytes <= region->pin_max_bytes) {
         chunk->mr = ibv_reg_mr(net->pd, region->memory + index * CHUNK_BYTES, len_bytes, ACCESS);
         number = chunk->mr ? 0 : errno;
     }
     if (!chunk->mr) {
-        say_full(net, number);
+        note_full(net, number);
         atomic_store(&chunk->is_asked, false);
         return;
     }
+    chunk->n_losses = region->n_losses;
     atomic_fetch_add(&region->pinned_bytes, len_bytes);
     atomic_store_explicit(&chunk->lkey, chunk->mr->lkey, memory_order_relaxed);
     atomic_store_explicit(&chunk->rkey, chunk->mr->rkey, memory_order_release);
 }
 
-static bool take_asked(struct dsm_rdma_region *region, uint64_t *index_out)
+/* False: somebody may still write to it, or from it. */
+static bool deregister(struct dsm_net *net, struct dsm_rdma_chunk *chunk, uint8_t *bytes,
+                       uint64_t len_bytes)
 {
-    /* Only this thread takes, so the first one's link does not change. */
-    uint32_t index = atomic_load(&region->asked);
-    while (index &&
-           !atomic_compare_exchange_weak(&region->asked, &index, region->chunks[index - 1].next))
-        ;
-    *index_out = index - 1;
-    return index != 0;
+    struct dsm_rdma_region *region = &net->region;
+    uint32_t rkey = atomic_exchange(&chunk->rkey, 0);
+    if (!net->handler.is_unused(net->handler.user, bytes, len_bytes) || ibv_dereg_mr(chunk->mr)) {
+        atomic_store_explicit(&chunk->rkey, rkey, memory_order_release);
+        return false;
+    }
+    chunk->mr = NULL;
+    atomic_store_explicit(&chunk->lkey, 0, memory_order_relaxed);
+    atomic_fetch_sub(&region->pinned_bytes, len_bytes);
+    atomic_fetch_add(&region->n_unpinned, 1);
+    atomic_store(&region->is_full, false);
+    atomic_store(&chunk->is_asked, false);
+    return true;
 }
 
-bool dsm_rdma_region_register(struct dsm_net *net)
+static void let_go(struct dsm_net *net, struct dsm_rdma_chunk *chunk)
 {
-    uint64_t index;
-    for (int i = 0; i < CHUNKS_AT_ONCE; i++) {
-        if (!net->region.chunks || !take_asked(&net->region, &index))
-            return false;
-        register_chunk(net, index);
-    }
-    return atomic_load(&net->region.asked) != 0;
+    struct dsm_rdma_region *region = &net->region;
+    uint64_t index = index_of(region, chunk), len_bytes = chunk_bytes(region, index);
+    uint8_t *bytes = region->memory + index * CHUNK_BYTES;
+    atomic_store(&chunk->is_given_back,
+                 false); /* what is given back from now on is looked at anew */
+    if (!net->handler.is_unused || !net->handler.on_unpinned ||
+        (chunk->mr && chunk->n_losses != region->n_losses))
+        return;
+    /* Without a registration: it came to nothing after unpin had said no. */
+    if (!chunk->mr || deregister(net, chunk, bytes, len_bytes))
+        net->handler.on_unpinned(net->handler.user, bytes, len_bytes);
+}
+
+bool dsm_rdma_region_work(struct dsm_net *net)
+{
+    struct dsm_rdma_region *region = &net->region;
+    struct dsm_rdma_chunk *chunk;
+    if (!region->chunks)
+        return false;
+    for (int i = 0; i < CHUNKS_AT_ONCE && (chunk = take_asked(region)); i++)
+        register_chunk(net, chunk);
+    if (atomic_load(&region->asked)) /* one of them may be among those given back */
+        return true;
+    for (int i = 0; i < CHUNKS_AT_ONCE && (chunk = take_given_back(region)); i++)
+        let_go(net, chunk);
+    return atomic_load(&region->given_back) != 0;
+}
+
+void dsm_rdma_region_note_loss(struct dsm_net *net)
+{
+    net->region.n_losses++;
 }
 
 void dsm_rdma_region_close(struct dsm_net *net)

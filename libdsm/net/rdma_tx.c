@@ -169,14 +169,13 @@ static bool add_head(struct dsm_rdma_conn *conn, struct chain *chain, enum dsm_r
 
 /* The head frame's bytes straight to their place, its header behind them. Bytes of a chunk that is
  * not registered here go through a buffer: one copy, where sending them would make two. */
-static bool add_landed(struct dsm_rdma_conn *conn, struct chain *chain)
+static bool add_landed(struct dsm_rdma_conn *conn, struct chain *chain, uint32_t lkey)
 {
     struct dsm_net *net = conn->net;
     struct dsm_rdma_tx *tx = &conn->tx;
     const struct dsm_queued_frame *frame = tx->queue.head;
     const struct dsm_rdma_peer *peer = conn->peer;
     uint64_t offset = (uint64_t)(frame->payload - net->region.memory);
-    uint32_t lkey = dsm_rdma_source(net, frame->payload, frame->len_bytes);
     const uint8_t *bytes = frame->payload;
     struct dsm_rdma_buffer *buffer = NULL;
     if (!lkey) {
@@ -234,16 +233,19 @@ static bool add_part(struct dsm_rdma_conn *conn, struct chain *chain)
     return true;
 }
 
-/* May the bytes be written straight to the peer's memory? */
-static bool can_land(const struct dsm_rdma_conn *conn, const struct dsm_queued_frame *frame)
+/* May the bytes be written straight to the peer's memory? From where they are with the local key,
+ * or through a buffer where that is 0. */
+static bool can_land(const struct dsm_rdma_conn *conn, const struct dsm_queued_frame *frame,
+                     uint32_t *lkey_out)
 {
     const struct dsm_rdma_region *region = &conn->net->region;
     uint64_t offset = (uint64_t)(frame->payload - region->memory);
-    return frame->key && frame->payload >= region->memory && offset < region->len_bytes &&
-           frame->len_bytes <= conn->peer->memory_bytes &&
-           offset <= conn->peer->memory_bytes - frame->len_bytes &&
-           (frame->len_bytes <= DSM_RDMA_PART_BYTES ||
-            dsm_rdma_source(conn->net, frame->payload, frame->len_bytes));
+    if (!frame->key || frame->payload < region->memory || offset >= region->len_bytes ||
+        frame->len_bytes > conn->peer->memory_bytes ||
+        offset > conn->peer->memory_bytes - frame->len_bytes)
+        return false;
+    *lkey_out = dsm_rdma_source(conn->net, frame->payload, frame->len_bytes);
+    return *lkey_out || frame->len_bytes <= DSM_RDMA_PART_BYTES;
 }
 
 /* One message of the head frame. False: something is short. */
@@ -251,8 +253,9 @@ static bool add_message(struct dsm_rdma_conn *conn, struct chain *chain)
 {
     const struct dsm_queued_frame *frame = conn->tx.queue.head;
     struct dsm_rdma_tx *tx = &conn->tx;
-    if (!tx->head_is_begun && can_land(conn, frame))
-        return add_landed(conn, chain);
+    uint32_t lkey;
+    if (!tx->head_is_begun && can_land(conn, frame, &lkey))
+        return add_landed(conn, chain, lkey);
     if (frame->len_bytes) {
         if (!add_part(conn, chain))
             return false;

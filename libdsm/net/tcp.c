@@ -328,6 +328,7 @@ const struct dsm_net_ops dsm_net_tcp = {
     .kick = dsm_tcp_kick,
     .poll_fd = tcp_poll_fd,
     .peer_left = tcp_peer_left,
+    .expel = dsm_tcp_expel,
     .is_connected = tcp_is_connected,
     .counters = tcp_counters,
     .close = tcp_close,

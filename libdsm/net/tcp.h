@@ -124,6 +124,9 @@ enum dsm_tcp_link_state {
     DSM_TCP_UP,
 };
 
+/* Whether a peer ends, and whether that is a loss. */
+enum dsm_tcp_ending { DSM_TCP_LIVE, DSM_TCP_LOSING, DSM_TCP_QUIET };
+
 /* What other threads ask of the loop's thread, a set of bits. */
 enum {
     DSM_TCP_CHORE_CONNECT = 1 << 0,
@@ -152,9 +155,8 @@ struct dsm_tcp_peer {
     atomic_uint chores;
     struct dsm_tcp_peer *next_chore;
     atomic_bool has_left;
-    atomic_bool is_losing; /* taken by the one that says why */
+    atomic_int ending; /* enum dsm_tcp_ending; left LIVE by the one that says why */
     atomic_int conns_left;
-    bool is_quiet; /* the end is no loss */
     int error;
     char why[DSM_TCP_WHY_BYTES];
     struct dsm_tcp_conn conns[DSM_TCP_LANES];
@@ -244,6 +246,8 @@ void dsm_tcp_conn_eof(struct dsm_tcp_conn *conn, int error_number);
 void dsm_tcp_peer_end(struct dsm_tcp_peer *peer, bool is_quiet, int error, const char *why);
 /* The same, quiet if the peer has left. */
 void dsm_tcp_peer_lose(struct dsm_tcp_peer *peer, int error, const char *why);
+/* As net.h says. */
+bool dsm_tcp_expel(struct dsm_net *net, uint32_t rank, const char *why);
 const char *dsm_tcp_lane_name(unsigned lane);
 
 /* tcp_poll.c */
@@ -271,6 +275,8 @@ int dsm_tcp_listen_start(struct dsm_net *net);
 void dsm_tcp_peer_connect(struct dsm_tcp_peer *peer);
 void dsm_tcp_peer_fail(struct dsm_tcp_peer *peer, int error, const char *why);
 void dsm_tcp_peer_unaccept(struct dsm_tcp_peer *peer);
+/* Sockets that are not connections yet. */
+void dsm_tcp_peer_drop_links(struct dsm_tcp_peer *peer);
 void dsm_tcp_link_accept(struct dsm_net *net, int fd, const struct sockaddr *from, socklen_t len);
 void dsm_tcp_links_expire(struct dsm_net *net, uint64_t now_ns);
 void dsm_tcp_links_close(struct dsm_net *net);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /* tcp_chore.c - what other threads ask of the loop's thread, and the deadlines it watches. */
 #include "net/tcp.h"
+#include "base/async.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
@@ -29,7 +30,7 @@ void dsm_tcp_chore(struct dsm_tcp_peer *peer, unsigned chore)
     peer->next_chore = atomic_load_explicit(&net->chores, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(&net->chores, &peer->next_chore, peer))
         ;
-    uv_async_send(&net->chore_async);
+    dsm_async_send(&net->chore_async);
 }
 
 static void on_chores(uv_async_t *async)
@@ -54,7 +55,7 @@ static bool peer_tick(struct dsm_tcp_peer *peer, uint64_t now_ns)
 {
     char why[DSM_TCP_WHY_BYTES];
     bool is_waiting = false;
-    if (atomic_load(&peer->is_losing) || atomic_load(&peer->conns_left) == 0)
+    if (atomic_load(&peer->ending) || atomic_load(&peer->conns_left) == 0)
         return false;
     switch (peer->state) {
     case DSM_TCP_CONNECTING:

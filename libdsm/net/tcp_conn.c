@@ -50,7 +50,9 @@ int dsm_tcp_conn_start(struct dsm_tcp_conn *conn)
 static void peer_ended(struct dsm_tcp_peer *peer)
 {
     const struct dsm_net_handler *handler = &peer->conns[0].net->handler;
-    if (atomic_load(&peer->is_losing) && !peer->is_quiet)
+    int ending = DSM_TCP_LIVE; /* connection by connection, after a farewell */
+    if (!atomic_compare_exchange_strong(&peer->ending, &ending, DSM_TCP_QUIET) &&
+        ending == DSM_TCP_LOSING)
         handler->on_lost(handler->user, peer->rank, peer->error, peer->why);
 }
 
@@ -93,9 +95,10 @@ static void conn_end(struct dsm_tcp_conn *conn)
 
 void dsm_tcp_peer_end(struct dsm_tcp_peer *peer, bool is_quiet, int error, const char *why)
 {
-    if (atomic_exchange(&peer->is_losing, true))
+    int live = DSM_TCP_LIVE;
+    if (!atomic_compare_exchange_strong(&peer->ending, &live,
+                                        is_quiet ? DSM_TCP_QUIET : DSM_TCP_LOSING))
         return;
-    peer->is_quiet = is_quiet;
     peer->error = error;
     dsm_format(peer->why, sizeof peer->why, "%s", why);
     for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)
@@ -105,6 +108,15 @@ void dsm_tcp_peer_end(struct dsm_tcp_peer *peer, bool is_quiet, int error, const
 void dsm_tcp_peer_lose(struct dsm_tcp_peer *peer, int error, const char *why)
 {
     dsm_tcp_peer_end(peer, atomic_load(&peer->has_left), error, why);
+}
+
+bool dsm_tcp_expel(struct dsm_net *net, uint32_t rank, const char *why)
+{
+    if (rank >= net->n_ranks || rank == net->self)
+        return false;
+    dsm_tcp_peer_drop_links(&net->peers[rank]);
+    dsm_tcp_peer_end(&net->peers[rank], false, DSM_E_PEER, why);
+    return atomic_load(&net->peers[rank].ending) == DSM_TCP_LOSING;
 }
 
 /* The peer has ended. What it replied before is in the other socket, perhaps the very answer that
@@ -122,7 +134,7 @@ void dsm_tcp_conn_eof(struct dsm_tcp_conn *conn, int error_number)
         conn_end(conn); /* it alone: the other may have more to read */
         return;
     }
-    if (conn->rx_lane == DSM_TCP_REPLY && !atomic_load(&peer->is_losing)) {
+    if (conn->rx_lane == DSM_TCP_REPLY && !atomic_load(&peer->ending)) {
         /* The farewell comes on the request lane, which may not have been read as far yet. */
         conn_end(conn);
         dsm_tcp_chore(peer, DSM_TCP_CHORE_HALF_ENDED);

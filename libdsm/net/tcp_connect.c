@@ -128,7 +128,7 @@ static void link_set_peer(struct dsm_tcp_link *link, struct dsm_tcp_peer *peer, 
     link->net->n_strangers--;
 }
 
-static void peer_drop_links(struct dsm_tcp_peer *peer)
+void dsm_tcp_peer_drop_links(struct dsm_tcp_peer *peer)
 {
     for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)
         if (peer->links[lane])
@@ -169,7 +169,7 @@ void dsm_tcp_peer_fail(struct dsm_tcp_peer *peer, int error, const char *why)
     char who[80];
     dsm_tcp_address_text((struct sockaddr *)&peer->address, peer->address_len, who, sizeof who);
     dsm_format(line, sizeof line, "rank %u at %s: %s", peer->rank, who, why);
-    peer_drop_links(peer);
+    dsm_tcp_peer_drop_links(peer);
     dsm_tcp_peer_lose(peer, error, line);
 }
 
@@ -193,7 +193,7 @@ static void peer_up(struct dsm_tcp_peer *peer)
 /* The incoming attempt came to nothing. */
 void dsm_tcp_peer_unaccept(struct dsm_tcp_peer *peer)
 {
-    peer_drop_links(peer);
+    dsm_tcp_peer_drop_links(peer);
     peer->state = DSM_TCP_NONE;
     if (atomic_load(&peer->is_wanted))
         dsm_tcp_peer_connect(peer);
@@ -227,7 +227,7 @@ static const char *lane_connect(struct dsm_tcp_peer *peer, unsigned lane)
 void dsm_tcp_peer_connect(struct dsm_tcp_peer *peer)
 {
     struct dsm_net *net = peer->conns[0].net;
-    if (peer->state != DSM_TCP_NONE || !peer->has_address || atomic_load(&peer->is_losing))
+    if (peer->state != DSM_TCP_NONE || !peer->has_address || atomic_load(&peer->ending))
         return;
     peer->state = DSM_TCP_CONNECTING;
     peer->attempt = dsm_rng_next(&net->rng);
@@ -283,7 +283,7 @@ static void take_answer(struct dsm_tcp_link *link, const uint8_t *bytes, size_t 
         dsm_tcp_peer_fail(peer, answer.error, why);
         return;
     case DSM_HELLO_YIELD:
-        peer_drop_links(peer);
+        dsm_tcp_peer_drop_links(peer);
         peer->state = DSM_TCP_YIELDED; /* until the peer's hello comes, or the deadline */
         return;
     case DSM_HELLO_ACCEPTED:
@@ -341,7 +341,7 @@ static bool make_way(struct dsm_tcp_link *link, struct dsm_tcp_peer *peer,
                      const struct dsm_hello *hello)
 {
     char why[DSM_TCP_WHY_BYTES];
-    if (atomic_load(&peer->is_losing)) {
+    if (atomic_load(&peer->ending)) {
         dsm_format(why, sizeof why, "rank %u was lost before", peer->rank);
         link_refuse(link, DSM_E_PEER, why);
         return false;
@@ -376,7 +376,7 @@ static bool make_way(struct dsm_tcp_link *link, struct dsm_tcp_peer *peer,
     case DSM_TCP_YIELDED:
         break;
     }
-    peer_drop_links(peer);
+    dsm_tcp_peer_drop_links(peer);
     peer->state = DSM_TCP_ACCEPTING;
     peer->attempt = hello->attempt;
     peer->is_ours = false;

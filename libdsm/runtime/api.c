@@ -102,13 +102,22 @@ static void await_the_end(struct dsm_driver *d, const char *why)
     dsm_service_report_loss(&rt.service);
 }
 
+static void go_on_without(struct dsm_driver *d, uint32_t rank, const char *why)
+{
+    if (dsm_driver_lose_rank(d, rank, why))
+        dsm_log(DSM_LOG_WARN, "%s; going on without it", why);
+}
+
 static void on_view(void *user, uint32_t epoch, uint32_t rank, const char *reason)
 {
     (void)user;
     (void)epoch;
     if (rt.settings.go_on_after_loss) {
-        if (dsm_driver_lose_rank(&rt.driver, rank, reason))
-            dsm_log(DSM_LOG_WARN, "%s; going on without it", reason);
+        /* It may live on, cut off from dsmd alone: its connections, and with them its keys to
+         * memory here, end before anything of it is given to others. That is heard of as a lost
+         * lane. */
+        if (!rt.net || !rt.net_ops->expel(rt.net, rank, reason))
+            go_on_without(&rt.driver, rank, reason);
         return;
     }
     if (rt.info.is_managed) {
@@ -184,12 +193,10 @@ static void on_lane_lost(void *user, uint32_t rank, int error, const char *why)
         dsm_log(DSM_LOG_ERROR, "%s; the job ends", why);
         end_job(1, why);
     }
-    if (rt.settings.go_on_after_loss) {
-        if (dsm_driver_lose_rank(d, rank, why))
-            dsm_log(DSM_LOG_WARN, "%s; going on without it", why);
-        return;
-    }
-    await_the_end(d, why);
+    if (rt.settings.go_on_after_loss)
+        go_on_without(d, rank, why);
+    else
+        await_the_end(d, why);
 }
 
 /* ---- start --------------------------------------------------------------------------------- */
@@ -284,16 +291,34 @@ static int join(struct runtime *r)
     return error;
 }
 
+/* What this rank may hold of the region, and how much of that is left beside what the transport
+ * keeps in memory on its own account. */
+static int share_memory(const struct runtime *r, uint64_t *frames_bytes_out)
+{
+    uint64_t most = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
+                                              : dsm_settings_default_mem_max(r->info.n_local);
+    uint64_t pinned = 0;
+    int error = 0;
+    if (r->net && r->net_ops->set_memory)
+        error = r->net_ops->set_memory(r->net, r->region.frame, dsm_region_total_bytes(&r->region),
+                                       most, &pinned);
+    *frames_bytes_out = DSM_ALIGN_DOWN(most - pinned, (uint64_t)DSM_PAGE_BYTES);
+    return error;
+}
+
 static int open_driver(struct runtime *r)
 {
+    uint64_t frames_bytes;
+    int error = share_memory(r, &frames_bytes);
+    if (error)
+        return error;
     struct dsm_driver_config config = {
         .self = r->info.rank,
         .n_ranks = r->info.n_ranks,
         .n_local_ranks = r->info.n_local,
         .epoch = r->info.epoch,
         .job = job_check(r->settings.token),
-        .mem_max_bytes = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
-                                                   : dsm_settings_default_mem_max(r->info.n_local),
+        .mem_max_bytes = frames_bytes,
         .spin_us = r->settings.spin_us,
         .ahead_bytes = (uint32_t)r->settings.ahead_bytes,
         .fault_timeout_s = r->settings.fault_timeout_s,
@@ -431,9 +456,6 @@ int dsm_runtime_init(const struct dsm_config *config, uint64_t globals_bytes)
         rt.driver.net = rt.net;
         rt.driver.net_ops = rt.net_ops;
         error = rt.net_ops->set_peers(rt.net, rt.info.rank, rt.info.addresses);
-        if (!error && rt.net_ops->set_memory)
-            error =
-                rt.net_ops->set_memory(rt.net, rt.region.frame, dsm_region_total_bytes(&rt.region));
     }
     if (!error)
         error = start_profile(&rt);
@@ -626,7 +648,7 @@ int dsm_free(void *ptr)
     if (error)
         return error;
     error = dsm_region_has_heap(&rt.region, (uintptr_t)ptr) ? dsm_heap_free(&rt.driver, ptr)
-                                                             : DSM_E_INVAL;
+                                                            : DSM_E_INVAL;
     if (error == DSM_E_INVAL)
         dsm_log(DSM_LOG_ERROR, "dsm_free(0x%lx): no live block starts there",
                 (unsigned long)(uintptr_t)ptr);

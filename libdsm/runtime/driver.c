@@ -314,6 +314,8 @@ void dsm_driver_net_handler(struct dsm_driver *d, struct dsm_net_handler *out)
         .on_sent = dsm_driver_on_sent,
         .on_batch_end = on_batch_end,
         .service_spin_ns = service_spin_ns,
+        .is_unused = dsm_frames_is_unused,
+        .on_unpinned = dsm_frames_on_unpinned,
     };
 }
 
@@ -331,6 +333,7 @@ bool dsm_driver_lose_rank(struct dsm_driver *d, dsm_rank_t rank, const char *why
     bool is_first = rank < d->config.n_ranks && !dsm_driver_is_dead(d, rank);
     if (is_first) {
         d->dead_ranks[rank / 64] |= 1ull << rank % 64;
+        d->has_losses = true;
         if (!d->loss_text[0])
             dsm_format(d->loss_text, sizeof d->loss_text, "%s", why);
         struct dsm_event event = {

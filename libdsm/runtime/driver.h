@@ -178,6 +178,7 @@ struct dsm_driver {
     dsm_rank_t cause_rank;
     struct dsm_bulk_send bulk[DSM_BULK_SENDS];
     struct dsm_lazy_maps lazy;
+    bool has_losses;
     uint64_t *dead_ranks; /* bit set */
     _Atomic bool is_finalizing;
     _Atomic bool is_closed;
@@ -221,6 +222,16 @@ void dsm_driver_end_async_fault(struct dsm_driver *driver, struct dsm_async_faul
 /* A rank is gone. Takes the lock; once per rank; true the first time. */
 bool dsm_driver_lose_rank(struct dsm_driver *driver, dsm_rank_t rank, const char *why);
 bool dsm_driver_is_dead(const struct dsm_driver *driver, dsm_rank_t rank);
+
+/* ---- frames.c ------------------------------------------------------------------------------ */
+
+/* Gives the memory of frames back, or clears it where it must stay. Errors: SYSTEM. (locked) */
+int dsm_frames_give_back(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages);
+/* Makes frames that were never written exist. (locked) */
+void dsm_frames_make_zero(struct dsm_driver *driver, dsm_page_t first, uint64_t n_pages);
+/* Of the net handler. They take the lock. */
+bool dsm_frames_is_unused(void *driver, const void *addr, size_t len_bytes);
+void dsm_frames_on_unpinned(void *driver, const void *addr, size_t len_bytes);
 
 /* Lock with signals blocked, for threads outside the fault handler. */
 struct dsm_driver_guard {

@@ -307,7 +307,7 @@ static bool map(struct dsm_driver *d, const struct dsm_action *a, uint32_t n_uni
     bool is_write = a->type == DSM_ACTION_MAP_WRITE;
     uint32_t unit_pages = (uint32_t)a->n_pages / n_units;
     if (a->is_zero)
-        dsm_region_materialise(d->region, a->page, a->n_pages);
+        dsm_frames_make_zero(d, a->page, a->n_pages);
     if (!d->may_put_off || is_awaited(d, a->page, a->n_pages)) {
         map_range(d, a->page, a->n_pages, is_write);
         return true;
@@ -377,38 +377,11 @@ static bool is_gathered(enum dsm_action_type type)
            type == DSM_ACTION_MAP_READ || type == DSM_ACTION_MAP_WRITE;
 }
 
-static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+static void give_back(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 {
-    return !d->net || !d->net_ops->unpin ||
-           d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
-                             (size_t)n_pages << DSM_PAGE_SHIFT);
-}
-
-/*
- * Gives frames back, but for what the transport has registered: that is cleared. Halved until a
- * piece is all free or not larger than the largest unit, so that a huge range of which little is
- * registered costs little.
- */
-static void punch(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
-{
-    uint64_t piece = n_pages;
-    for (dsm_page_t at = first, end = first + n_pages; at < end;) {
-        piece = piece < end - at ? piece : end - at;
-        bool is_free = unpin(d, at, piece);
-        if (!is_free && piece > DSM_UNIT_MAX_PAGES) {
-            piece = (piece + 1) / 2;
-            continue;
-        }
-        int error = 0;
-        if (is_free)
-            error = dsm_region_punch(d->region, at, piece);
-        else
-            memset(d->region->frame + (at << DSM_PAGE_SHIFT), 0, (size_t)piece << DSM_PAGE_SHIFT);
-        if (error)
-            die("giving memory back", error, at);
-        at += piece;
-        piece = is_free ? 2 * piece : piece;
-    }
+    int error = dsm_frames_give_back(d, first, n_pages);
+    if (error)
+        die("giving memory back", error, first);
 }
 
 /* Carries one action out, on n_units units; true when it is an effect that is finished now. next:
@@ -431,7 +404,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
         return true;
     case DSM_ACTION_PUNCH:
         dsm_observe_loss(d, a);
-        punch(d, a->page, a->n_pages);
+        give_back(d, a->page, a->n_pages);
         return true;
     case DSM_ACTION_SEND_BYTES:
         send_bytes(d, a, next);
@@ -485,7 +458,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
         return false;
     case DSM_ACTION_DROP_RANGE:
         unmap(d, a);
-        punch(d, a->page, a->n_pages);
+        give_back(d, a->page, a->n_pages);
         dsm_heap_forget(d, a->page, a->n_pages);
         dsm_locks_forget(d, app_addr(d, a->page), a->n_pages << DSM_PAGE_SHIFT);
         return false;

@@ -2,6 +2,7 @@
 /* service.c - see service.h. */
 #define _GNU_SOURCE
 #include "runtime/service.h"
+#include "base/async.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
@@ -45,7 +46,7 @@ static void arm_timer(void *service, uint64_t at_ns)
 static void wake_service(void *service)
 {
     struct dsm_service *s = service;
-    uv_async_send(&s->heap_async);
+    dsm_async_send(&s->heap_async);
 }
 
 static void on_heap(uv_async_t *handle)
@@ -60,7 +61,7 @@ static void on_heap(uv_async_t *handle)
 static void wake_profile(void *service)
 {
     struct dsm_service *s = service;
-    uv_async_send(&s->profile_async);
+    dsm_async_send(&s->profile_async);
 }
 
 static void on_profile(uv_async_t *handle)
@@ -85,7 +86,7 @@ static void on_loss(uv_async_t *handle)
 
 void dsm_service_report_loss(struct dsm_service *s)
 {
-    uv_async_send(&s->loss_async);
+    dsm_async_send(&s->loss_async);
 }
 
 static void on_publish_time(uv_timer_t *timer)
@@ -164,7 +165,7 @@ void dsm_service_stop(struct dsm_service *s)
 {
     if (!s->is_started)
         return;
-    uv_async_send(&s->stop_async);
+    dsm_async_send(&s->stop_async);
     pthread_join(s->thread, NULL);
     s->is_started = false;
     uv_timer_stop(&s->publish_timer);

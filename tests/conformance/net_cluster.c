@@ -209,6 +209,12 @@ static void on_settle(uv_async_t *settle)
 {
     struct endpoint *e = settle->data;
     pthread_mutex_lock(&e->lock);
+    void (*task)(struct endpoint *) = e->task;
+    e->task = NULL;
+    pthread_mutex_unlock(&e->lock);
+    if (task)
+        task(e);
+    pthread_mutex_lock(&e->lock);
     e->n_settled++;
     pthread_cond_broadcast(&e->changed);
     pthread_mutex_unlock(&e->lock);
@@ -219,6 +225,14 @@ void endpoint_settle(struct endpoint *e)
     uint64_t before = endpoint_get(e, e->n_settled);
     uv_async_send(&e->settle);
     endpoint_wait(e, e->n_settled > before);
+}
+
+void endpoint_run(struct endpoint *e, void (*task)(struct endpoint *e))
+{
+    pthread_mutex_lock(&e->lock);
+    e->task = task;
+    pthread_mutex_unlock(&e->lock);
+    endpoint_settle(e);
 }
 
 static void *service(void *user)
@@ -249,8 +263,8 @@ static struct endpoint *endpoint_new(const struct dsm_net_ops *ops, uint32_t ran
     ck_assert_int_eq(uv_async_init(&e->loop, &e->stop, on_stop), 0);
     e->settle.data = e;
     ck_assert_int_eq(uv_async_init(&e->loop, &e->settle, on_settle), 0);
-    const struct dsm_net_handler handler = {e,       on_header,    on_payload,     on_sent,
-                                            on_lost, on_batch_end, service_spin_ns};
+    const struct dsm_net_handler handler = {
+        e, on_header, on_payload, on_sent, on_lost, on_batch_end, service_spin_ns, NULL, NULL};
     struct dsm_net_config config = {
         .self = rank % 2 ? UINT32_MAX : rank, /* known before, or only with the peers */
         .n_ranks = is_odd && options->odd_n_ranks ? options->odd_n_ranks : n_ranks,

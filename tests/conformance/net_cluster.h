@@ -43,6 +43,7 @@ struct endpoint {
     uv_async_t stop;
     uv_async_t settle;
     uint64_t n_settled;
+    void (*task)(struct endpoint *e); /* for the service thread, once */
     pthread_t thread;
     bool is_running;
     uint64_t spin_ns;
@@ -94,6 +95,9 @@ void endpoint_close(struct endpoint *e);
 
 /* Returns when the service thread has left whatever it was in. */
 void endpoint_settle(struct endpoint *e);
+
+/* The same, and it has done the task meanwhile. */
+void endpoint_run(struct endpoint *e, void (*task)(struct endpoint *e));
 
 /* Queues one frame; the pattern is made in `payload` (len bytes), unless it
  * is to be discarded. Returns send's

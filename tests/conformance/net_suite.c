@@ -622,6 +622,76 @@ START_TEST(peer_whose_frame_is_refused_is_lost)
 }
 END_TEST
 
+/* ---- expelled ---- */
+
+static void expel_rank_0(struct endpoint *e)
+{
+    e->mark = ops->expel(e->net, 0, "rank 0 is expelled") ? 1 : 2;
+}
+
+struct stream {
+    struct endpoint *e;
+    atomic_bool has_begun;
+};
+
+/* Sends to rank 1 for as long as it takes it. */
+static void *stream(void *user)
+{
+    struct stream *s = user;
+    uint8_t payload[4096 + 8];
+    struct timespec deadline = guard_deadline();
+    for (unsigned i = 0;; i++) {
+        int error = endpoint_send(s->e, 1, i % 2, KIND_PLAIN, 4096, payload, 0);
+        s->e->ops->flush(s->e->net);
+        atomic_store(&s->has_begun, i > 100);
+        if (error == DSM_E_PEER)
+            return NULL;
+        if (error)
+            sched_yield();
+        ck_assert_msg(is_before(&deadline), "rank 1 takes frames for ever");
+    }
+}
+
+/* A frame after on_lost is noted by the endpoint itself. */
+START_TEST(expelled_peer_is_lost_once_and_nothing_of_it_comes_after)
+{
+    struct cluster c;
+    pthread_t thread;
+    cluster_open(&c, ops, 2, NULL);
+    meet(&c, 0, 1);
+    struct stream s = {.e = c.at[0]};
+    ck_assert_int_eq(pthread_create(&thread, NULL, stream, &s), 0);
+    endpoint_poll_until(c.at[1], c.at[1]->next_in[0][LANE_REPLY] > 20 || atomic_load(&s.has_begun));
+    endpoint_run(c.at[1], expel_rank_0);
+    ck_assert_uint_eq(endpoint_get(c.at[1], c.at[1]->mark), 1);
+    endpoint_wait(c.at[1], c.at[1]->n_lost[0] == 1);
+    ck_assert_int_eq(c.at[1]->lost_error[0], DSM_E_PEER);
+    ck_assert_str_eq(c.at[1]->lost_why[0], "rank 0 is expelled");
+    ck_assert_int_eq(endpoint_send(c.at[1], 0, LANE_REPLY, KIND_PLAIN, 0, NULL, 0), DSM_E_PEER);
+    endpoint_wait(c.at[0], c.at[0]->n_lost[1] == 1); /* it finds out */
+    pthread_join(thread, NULL);
+    endpoint_run(c.at[1], expel_rank_0); /* a second time is none */
+    ck_assert_uint_eq(endpoint_get(c.at[1], c.at[1]->mark), 1);
+    ck_assert_uint_eq(endpoint_get(c.at[1], c.at[1]->n_lost[0]), 1);
+    cluster_close(&c);
+}
+END_TEST
+
+START_TEST(peer_that_was_never_met_can_be_expelled)
+{
+    struct cluster c;
+    cluster_open(&c, ops, 2, NULL);
+    endpoint_run(c.at[1], expel_rank_0);
+    endpoint_wait(c.at[1], c.at[1]->n_lost[0] == 1);
+    ck_assert_int_eq(endpoint_send(c.at[1], 0, LANE_REPLY, KIND_PLAIN, 0, NULL, 0), DSM_E_PEER);
+    must_send(c.at[0], 1, LANE_REQUEST, KIND_PLAIN, 0, NULL, 0); /* and gets in no more */
+    ops->flush(c.at[0]->net);
+    endpoint_wait(c.at[0], c.at[0]->n_lost[1] == 1);
+    ck_assert_uint_eq(endpoint_get(c.at[1], c.at[1]->n_frames), 0);
+    cluster_close(&c);
+}
+END_TEST
+
 /* ---- closing ---- */
 
 START_TEST(close_with_traffic_in_flight_hands_everything_back)
@@ -705,6 +775,8 @@ static Suite *make_suite(void)
     tcase_add_test(loss, last_replies_of_a_peer_come_before_its_loss);
     tcase_add_test(loss, peer_that_says_farewell_is_no_loss_and_its_last_words_arrive);
     tcase_add_test(loss, peer_whose_frame_is_refused_is_lost);
+    tcase_add_test(loss, expelled_peer_is_lost_once_and_nothing_of_it_comes_after);
+    tcase_add_test(loss, peer_that_was_never_met_can_be_expelled);
     TCase *closing = tcase_create("closing");
     tcase_add_test(closing, close_with_traffic_in_flight_hands_everything_back);
     tcase_add_test(closing, no_descriptor_stays_behind);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * frames.c - memory of frames goes back to the system, around what the transport has registered.
+ *
+ * A hole in registered memory would swallow what peers write there. So what is registered is
+ * cleared instead, and punched when the transport has let the piece go: which it does when this
+ * rank keeps nothing in any of it. Both happen under the driver's lock, under which frames are
+ * taken and keys given out.
+ */
+#include "base/errors.h"
+#include "base/log.h"
+#include "runtime/driver.h"
+#include <string.h>
+
+static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+{
+    return !d->net || !d->net_ops->unpin ||
+           d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
+                             (size_t)n_pages << DSM_PAGE_SHIFT);
+}
+
+/* Halved until a piece is all free or not larger than the largest unit, so that a huge range of
+ * which little is registered costs little. */
+int dsm_frames_give_back(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+{
+    uint64_t piece = n_pages;
+    for (dsm_page_t at = first, end = first + n_pages; at < end;) {
+        piece = piece < end - at ? piece : end - at;
+        bool is_free = unpin(d, at, piece);
+        if (!is_free && piece > DSM_UNIT_MAX_PAGES) {
+            piece = (piece + 1) / 2;
+            continue;
+        }
+        int error = 0;
+        if (is_free)
+            error = dsm_region_punch(d->region, at, piece);
+        else
+            memset(d->region->frame + (at << DSM_PAGE_SHIFT), 0, (size_t)piece << DSM_PAGE_SHIFT);
+        if (error)
+            return error;
+        at += piece;
+        piece = is_free ? 2 * piece : piece;
+    }
+    return 0;
+}
+
+/*
+ * What was given back is a hole, or was cleared. But a request that was given up because its home
+ * died may still have been answered by an owner who lives, straight into registered memory that had
+ * been cleared before. By now that is over: the range was freed by all ranks since, which waited
+ * for what they had under way.
+ */
+void dsm_frames_make_zero(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+{
+    if (d->has_losses && !unpin(d, first, n_pages))
+        memset(d->region->frame + (first << DSM_PAGE_SHIFT), 0, (size_t)n_pages << DSM_PAGE_SHIFT);
+    else
+        dsm_region_materialise(d->region, first, n_pages);
+}
+
+/* The pages that lie wholly within the bytes. */
+static dsm_page_t pages_of(const struct dsm_driver *d, const void *addr, size_t len_bytes,
+                           uint64_t *n_out)
+{
+    uint64_t offset = (uint64_t)((const uint8_t *)addr - d->region->frame);
+    *n_out = len_bytes >> DSM_PAGE_SHIFT;
+    return offset >> DSM_PAGE_SHIFT;
+}
+
+bool dsm_frames_is_unused(void *driver, const void *addr, size_t len_bytes)
+{
+    struct dsm_driver *d = driver;
+    uint64_t n_pages;
+    dsm_page_t first = pages_of(d, addr, len_bytes, &n_pages);
+    dsm_mutex_lock(&d->lock);
+    bool is_unused = dsm_core_is_unused(d->core, first, n_pages);
+    dsm_mutex_unlock(&d->lock);
+    return is_unused;
+}
+
+/* (locked) The longest run from first on of pages that are not used, or 0. */
+static uint64_t unused_run(const struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+{
+    if (dsm_core_is_unused(d->core, first, n_pages))
+        return n_pages; /* as a rule */
+    uint64_t n = 0;
+    while (n < n_pages && dsm_core_is_unused(d->core, first + n, 1))
+        n++;
+    return n;
+}
+
+void dsm_frames_on_unpinned(void *driver, const void *addr, size_t len_bytes)
+{
+    struct dsm_driver *d = driver;
+    uint64_t n_pages;
+    dsm_page_t at = pages_of(d, addr, len_bytes, &n_pages), end = at + n_pages;
+    int error = 0;
+    dsm_mutex_lock(&d->lock);
+    while (at < end && !error) {
+        uint64_t n = unused_run(d, at, end - at);
+        if (n)
+            error = dsm_region_punch(d->region, at, n);
+        at += n ? n : 1;
+    }
+    dsm_mutex_unlock(&d->lock);
+    if (error) /* it stays, unused; nothing is wrong but the memory's size */
+        dsm_log(DSM_LOG_WARN, "%lu KiB of memory cannot be given back: %s",
+                (unsigned long)len_bytes >> 10, dsm_error_text(error));
+}
