@@ -3,6 +3,7 @@
  * ranks.c - what programs do with the library, each part checked; run under dsmrun by ranks.sh.
  *
  * Usage: ranks SCENARIO [SEED]. Exits 0 when every check held on this rank; prints what did not.
+ * RANKS_SHRINK=N in the environment: what is only repeated is repeated N times less.
  */
 #define _GNU_SOURCE
 #include <dsm/dsm.h>
@@ -21,6 +22,12 @@
 #define PAGE 4096u
 
 static uint64_t seed = 1;
+static unsigned shrink = 1;
+
+static unsigned repeats(unsigned n)
+{
+    return n / shrink > 0 ? n / shrink : 1;
+}
 
 static void fail(const char *file, int line, const char *what)
 {
@@ -83,8 +90,10 @@ static void scenario_fill(void)
 
 static void scenario_units(void)
 {
-    for (uint64_t unit = 4096; unit <= 2u << 20; unit *= 8)
-        fill_and_check(DSM_PLACE_CYCLIC, unit, 1u << 19);
+    for (uint64_t unit = 4096; unit <= 2u << 20; unit *= 8) {
+        size_t n_words = repeats(1u << 19);
+        fill_and_check(DSM_PLACE_CYCLIC, unit, n_words < unit / 4 ? unit / 4 : n_words);
+    }
     fill_and_check(DSM_PLACE_BLOCK, 2u << 20, 1u << 19);
 }
 
@@ -97,7 +106,7 @@ struct counter {
 static void *lock_worker(void *arg)
 {
     struct counter *c = arg;
-    for (int i = 0; i < 300; i++) {
+    for (unsigned i = 0; i < repeats(300); i++) {
         CHECK(dsm_lock(c) == 0);
         uint64_t v = c->value;
         c->other_page = v;
@@ -118,7 +127,7 @@ static void scenario_locks(void)
     for (int i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);
     CHECK(dsm_barrier() == 0);
-    CHECK(c->value == 300ull * THREADS * dsm_size());
+    CHECK(c->value == (uint64_t)repeats(300) * THREADS * dsm_size());
     CHECK(dsm_lock(c) == 0);
     CHECK(dsm_lock(c) == DSM_E_DEADLOCK);
     CHECK(dsm_unlock(c) == 0);
@@ -279,7 +288,7 @@ static void scenario_bells(void)
 {
     uint32_t rank = dsm_rank(), n = dsm_size(), one = 1;
     uint32_t before = (rank + n - 1) % n, next = (rank + 1) % n;
-    const uint64_t rounds = 200;
+    const uint64_t rounds = repeats(200);
     uint64_t *token = shared(PAGE, DSM_PLACE_RANK, 0);
     CHECK(sem_init(&rang, 0, 0) == 0 && signal(SIGUSR1, ring_next) != SIG_ERR);
     CHECK(dsm_ring(n) == DSM_E_INVAL);
@@ -324,7 +333,7 @@ static void scenario_malloc(void)
     uint32_t rank = dsm_rank(), n = dsm_size();
     struct slot *slots = shared(n * SLOTS * sizeof *slots, DSM_PLACE_BLOCK, 0);
     uint64_t state = seed * 77 + rank + 1;
-    for (int round = 0; round < 8; round++) {
+    for (unsigned round = 0; round < repeats(8); round++) {
         for (int i = 0; i < SLOTS; i++) {
             struct slot *s = &slots[rank * SLOTS + i];
             s->n_words = 1 + next_random(&state) % (i % 16 == 0 ? 60000 : 500);
@@ -382,13 +391,41 @@ static void scenario_prefetch(void)
     CHECK(dsm_prefetch(a, 1, (enum dsm_access)7) == DSM_E_INVAL);
 }
 
+/* The first rank writes everything, then each reads the block that is its own home one page after
+ * the other: what is fetched ahead are long runs, of which a transport that writes straight into
+ * their frames may not go beyond what it opened. */
+static void scenario_sweep(void)
+{
+    const size_t n_words = dsm_size() * (512u << 10) / 8;
+    uint64_t *a = shared(n_words * 8, DSM_PLACE_BLOCK, 0);
+    size_t lo = n_words * dsm_rank() / dsm_size(), hi = n_words * (dsm_rank() + 1) / dsm_size();
+    for (uint64_t round = 1; round <= 3; round++) {
+        for (size_t i = 0; i < n_words && dsm_rank() == 0; i += 64)
+            a[i] = round << 32 | i;
+        CHECK(dsm_barrier() == 0);
+        for (size_t i = lo; i < hi; i += 64)
+            CHECK(a[i] == (round << 32 | i));
+        CHECK(dsm_barrier() == 0);
+    }
+}
+
+/* A command of the caller's while the job runs: the shell's status decides. */
+static void scenario_command(void)
+{
+    const char *command = getenv("RANKS_COMMAND");
+    CHECK(command && dsm_barrier() == 0);
+    if (dsm_rank() == 0)
+        CHECK(system(command) == 0);
+    CHECK(dsm_barrier() == 0);
+}
+
 /* Stores that straddle two pages, taken by all ranks in opposite order. */
 static void scenario_straddle(void)
 {
     uint8_t *p = shared(4 * PAGE, DSM_PLACE_CYCLIC, 0);
     uint32_t rank = dsm_rank();
     uint64_t *word = (uint64_t *)(void *)(p + PAGE - 4);
-    for (int i = 0; i < 2000; i++) {
+    for (unsigned i = 0; i < repeats(2000); i++) {
         if (rank % 2)
             memmove(p + PAGE - 2048, p + 2 * PAGE - 2048, 4096);
         else
@@ -463,7 +500,7 @@ static struct random_world {
 static void *random_worker(void *arg)
 {
     uint64_t state = seed * 0x9e3779b97f4a7c15ull + (uint64_t)(uintptr_t)arg + 1;
-    for (int i = 0; i < 4000; i++) {
+    for (unsigned i = 0; i < repeats(4000); i++) {
         size_t at = next_random(&state) % world.n_words;
         switch (next_random(&state) % 4) {
         case 0:
@@ -513,7 +550,7 @@ static void scenario_random(void)
     uint64_t sum = 0;
     for (size_t i = 0; i < world.n_words; i++)
         sum += world.words[i];
-    uint64_t most = 4000ull * THREADS * dsm_size();
+    uint64_t most = (uint64_t)repeats(4000) * THREADS * dsm_size();
     CHECK(sum <= most && sum >= most - most / 512); /* case 1 with lo == hi adds nothing */
     CHECK(dsm_barrier() == 0);
 }
@@ -588,6 +625,8 @@ int main(int argc, char **argv)
         {"atomics", scenario_atomics},
         {"malloc", scenario_malloc},
         {"prefetch", scenario_prefetch},
+        {"sweep", scenario_sweep},
+        {"command", scenario_command},
         {"straddle", scenario_straddle},
         {"evict", scenario_evict},
         {"where", scenario_where},
@@ -598,8 +637,11 @@ int main(int argc, char **argv)
         {"leave", scenario_leave},
         {"survive", scenario_survive},
     };
+    const char *divisor = getenv("RANKS_SHRINK");
     if (argc > 2)
         seed = strtoull(argv[2], NULL, 0);
+    if (divisor && atoi(divisor) > 0)
+        shrink = (unsigned)atoi(divisor);
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) != 0)
             continue;

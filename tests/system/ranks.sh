@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: BSD-3-Clause
 # What the library does between real processes, over every trap backend of this machine.
 # RANKS_TRAPS and RANKS_SEED override what is run. For machines that are slow because they are emulated:
-# RANKS_FLAGS (of dsmrun), RANKS_LIMIT_S (of a job), and RANKS_SMALL, which leaves out what is there for
-# its size.
+# RANKS_FLAGS (of dsmrun), RANKS_LIMIT_S (of a job), RANKS_SHRINK (repeats divided by that), and
+# RANKS_SMALL, which leaves out what is there for its size and tells how long each job took.
 set -u
 build=${abs_top_builddir:-$PWD}
 # shellcheck disable=SC2206 # flags for every job, as words
@@ -17,7 +17,7 @@ trap 'rm -rf "$work"' EXIT
 
 # expect STATUS PATTERN COMMAND...: the exit status, and a line on stderr (empty: none wanted).
 expect() {
-    local status=$1 pattern=$2
+    local status=$1 pattern=$2 start=$SECONDS
     shift 2
     timeout -k 5 "$limit_s" "$@" >"$work/out" 2>"$work/err"
     local got=$?
@@ -28,23 +28,24 @@ expect() {
         sed 's/^/  | /' "$work/out" "$work/err" | tail -n 20
     else
         passed=$((passed + 1))
+        [ -z "${RANKS_SMALL-}" ] || echo "  $((SECONDS - start)) s: $(sed 's/.* -n/-n/; s|[^ ]*/ranks ||' <<<"$*")"
     fi
 }
 
 echo "seed $seed"
 for t in ${RANKS_TRAPS:-sigbus uffd segv}; do
     export DSM_TRAP=$t
-    for scenario in fill units locks atomics malloc prefetch straddle where random collectives bells; do
+    for scenario in fill units locks atomics malloc prefetch sweep straddle where random collectives bells; do
         expect 0 '' "${dsmrun[@]}" -n 2 "$ranks" "$scenario" "$seed"
     done
-    for scenario in fill malloc random collectives bells; do
+    for scenario in fill malloc sweep random collectives bells; do
         expect 0 '' "${dsmrun[@]}" -n 4 "$ranks" "$scenario" "$seed"
     done
     expect 0 '' "$ranks" malloc "$seed"
     expect 0 '' "$ranks" bells
     expect 0 '' "${dsmrun[@]}" -n 1 "$ranks" random "$seed"
     if [ -n "${RANKS_SMALL-}" ]; then
-        expect 0 '' env EVICT_MIB=8 "${dsmrun[@]}" -n 4 --mem-max 3M "$ranks" evict
+        expect 0 '' env EVICT_MIB=4 "${dsmrun[@]}" -n 4 --mem-max 3M "$ranks" evict
     else
         expect 0 '' env EVICT_MIB=64 "${dsmrun[@]}" -n 4 --mem-max 24M "$ranks" evict
     fi
