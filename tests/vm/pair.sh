@@ -6,7 +6,7 @@
 #   pair.sh TOKEN
 set -u
 export DSM_TOKEN=$1 DSM_NRANKS=2 DSM_RANK=$VM_INDEX DSM_TRANSPORT=rdma DSM_LISTEN=$VM_IP
-export DSM_DAEMON=10.77.0.1:7433 DSM_JOIN_TIMEOUT=200 DSM_LOG=info
+export RANKS_SHRINK=8 DSM_DAEMON=10.77.0.1:7433 DSM_JOIN_TIMEOUT=150 DSM_LOG=info
 daemon=
 if [ "$VM_INDEX" = 0 ]; then
     dsmd/dsmd --listen "$VM_IP" --port 7433 --lease off &
@@ -20,7 +20,7 @@ else
         sleep 1
     done
 fi
-timeout -k 10 240 tests/system/ranks random 1
+timeout -k 10 200 tests/system/ranks random 1
 status=$?
 if [ -n "$daemon" ]; then
     kill "$daemon"
