@@ -94,11 +94,31 @@ jobs=$(nproc)
 mkdir -p "$build_root" 2>/dev/null || die "cannot make $build_root: point DSM_BUILD_DIR elsewhere"
 [ -w "$top" ] || die "cannot write to $top as $(id -un): clone it where you may write"
 
+# For somebody who watches a terminal: how long a step has taken, and its last line of output.
+show_progress() {
+    local start=$SECONDS line
+    while sleep 1; do
+        line=$(tail -n 1 "$1" 2>/dev/null | tr -c '[:print:]' ' ')
+        printf '\r%5d s  %.60s\033[K' $((SECONDS - start)) "$line"
+    done
+}
+
 # Runs a step with its output in a file, which is shown only when the step fails.
 quietly() {
-    local log=$1
+    local log=$1 shower= status=0
     shift
-    if ! "$@" >"$log" 2>&1; then
+    if [ -t 1 ]; then
+        : >"$log"
+        show_progress "$log" &
+        shower=$!
+    fi
+    "$@" >"$log" 2>&1 || status=$?
+    if [ -n "$shower" ]; then
+        kill "$shower" 2>/dev/null || true
+        wait "$shower" 2>/dev/null || true
+        printf '\r\033[K'
+    fi
+    if [ "$status" -ne 0 ]; then
         tail -n 40 "$log"
         echo "-- all of it: $log"
         return 1

@@ -480,6 +480,12 @@ bool dsm_member_job_is_over(const struct dsm_member_job *job)
     return job->is_over;
 }
 
+uint32_t dsm_member_job_n_joined(const struct dsm_member_job *job)
+{
+    bool has_started = job->state == DSM_JOB_RUNNING || job->state == DSM_JOB_ENDED;
+    return has_started ? job->config.n_ranks : job->n_present;
+}
+
 const struct dsm_member_job_config *dsm_member_job_config(const struct dsm_member_job *job)
 {
     return &job->config;

@@ -192,6 +192,8 @@ const struct dsm_member_job_config *dsm_member_job_config(const struct dsm_membe
 uint32_t dsm_member_job_epoch(const struct dsm_member_job *job);
 uint64_t dsm_member_job_base(const struct dsm_member_job *job);
 uint64_t dsm_member_job_region_bytes(const struct dsm_member_job *job);
+/* All of them, as soon as the job has started. */
+uint32_t dsm_member_job_n_joined(const struct dsm_member_job *job);
 /* What all ranks use, and one line that says why; from AGREEING on. */
 const char *dsm_member_job_transport(const struct dsm_member_job *job);
 const char *dsm_member_job_transport_reason(const struct dsm_member_job *job);

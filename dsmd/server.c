@@ -408,6 +408,12 @@ void dsm_server_exited(struct dsm_server *server, const uint8_t token[DSM_TOKEN_
     dsm_server_step(job, &event);
 }
 
+uint32_t dsm_server_n_joined(const struct dsm_server *server, const uint8_t token[DSM_TOKEN_BYTES])
+{
+    const struct dsm_store_job *job = dsm_store_find(&server->store, token);
+    return job ? dsm_member_job_n_joined(job->members) : 0;
+}
+
 uint32_t dsm_server_n_jobs(const struct dsm_server *server)
 {
     return server->store.n_jobs;

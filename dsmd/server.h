@@ -49,6 +49,8 @@ int dsm_server_expect(struct dsm_server *server, const uint8_t token[DSM_TOKEN_B
 void dsm_server_exited(struct dsm_server *server, const uint8_t token[DSM_TOKEN_BYTES],
                        uint32_t rank, bool is_success, const char *text);
 
+/* Ranks of the job that have joined; all of them, as soon as it has started. */
+uint32_t dsm_server_n_joined(const struct dsm_server *server, const uint8_t token[DSM_TOKEN_BYTES]);
 uint32_t dsm_server_n_jobs(const struct dsm_server *server);
 /* No new jobs from now on; on_idle runs (at once or later) when there is none left. */
 void dsm_server_drain(struct dsm_server *server, void (*on_idle)(void *user));

@@ -317,6 +317,7 @@ int dsm_launcher_run(const struct dsm_run_options *options)
         return 2;
     if (make_token(l) != 0 || start(l) != 0)
         return 1;
+    dsm_launcher_open_progress(l);
     dsm_launcher_start_input(l);
     uv_run(&l->loop, UV_RUN_DEFAULT);
     /* A failure whose verdict had not been spoken when the last host finished. */

@@ -62,6 +62,8 @@ struct dsm_launcher {
     uv_signal_t signals[DSM_LAUNCHER_N_SIGNALS];
     unsigned n_end_signals;
     uv_timer_t alive_timer;
+    uv_timer_t progress_timer;
+    uint64_t progress_told; /* the hosts and ranks that were told of last */
 
     enum dsm_launcher_end end;
     uv_timer_t end_timer;
@@ -99,5 +101,8 @@ void dsm_launcher_on_input_taken(struct dsm_launcher *l, size_t n_bytes);
 void dsm_launcher_send_signal(struct dsm_launcher *l, int signal);
 /* Writes out what is queued. */
 void dsm_launcher_close_io(struct dsm_launcher *l);
+
+/* launcher_progress.c: says on a terminal what a start that takes long waits for. */
+void dsm_launcher_open_progress(struct dsm_launcher *l);
 
 #endif

@@ -174,6 +174,29 @@ wait $pid
 check 'the job does not mind' [ $? -eq 0 ]
 check 'both sides say it' grep -Eq 'dsmrun: 127.0.0.1 port [0-9]+: refused: wrong job token from rank -1 \(.*\)' "$work/err"
 
+# ---- a start that takes long ----
+# Somebody at a terminal is told what it waits for; rank 1 joins when that has been said.
+python3 - "$dsmrun" "$client" "$work/go" >"$work/out" 2>&1 <<'END'
+import os, pty, select, sys
+dsmrun, client, go = sys.argv[1:]
+pid, fd = pty.fork()
+if pid == 0:
+    wait = '[ "$DSM_RANK" = 0 ] || until [ -e "$1" ]; do sleep 0.1; done; exec "$0" leave'
+    os.execv(dsmrun, [dsmrun, "-n", "2", "sh", "-c", wait, client, go])
+seen = b""
+while select.select([fd], [], [], 100)[0]:
+    try:
+        piece = os.read(fd, 4096)
+    except OSError:
+        break
+    seen += piece
+    if b"1 of 2 ranks have joined" in seen:
+        open(go, "w").close()
+print(seen, os.waitpid(pid, 0)[1])
+END
+check 'the ranks that have joined are told of, once' sh -c \
+    "[ \$(grep -o 'dsmrun: 1 of 2 ranks have joined' '$work/out' | wc -l) -eq 1 ] && grep -q ' 0\$' '$work/out'"
+
 # ---- nothing survives ----
 # Ranks with children of their own: in the group, in another group, in another session.
 # shellcheck disable=SC2016

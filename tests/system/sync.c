@@ -398,6 +398,74 @@ static void end_of_wait(pthread_t thread, const void *sem)
     EXPECT(wait_result, DSM_E_GONE);
 }
 
+struct lock_wait {
+    const void *lock;
+    _Atomic int tid;
+    int result;
+};
+
+static void *wait_for_lock(void *arg)
+{
+    struct lock_wait *w = arg;
+    w->tid = gettid();
+    w->result = dsm_lock(w->lock);
+    if (w->result == 0)
+        OK(dsm_unlock(w->lock));
+    return NULL;
+}
+
+/* Until the thread sleeps, which it nearly always does in the lock's queue. */
+static void wait_until_it_sleeps(const struct lock_wait *w)
+{
+    char path[64], text[64];
+    do {
+        const struct timespec pause = {0, 1000000};
+        nanosleep(&pause, NULL);
+        text[0] = 'r';
+        snprintf(path, sizeof path, "/proc/self/task/%d/syscall", w->tid);
+        FILE *f = w->tid ? fopen(path, "r") : NULL;
+        if (f && !fgets(text, sizeof text, f))
+            text[0] = 'r';
+        if (f)
+            fclose(f);
+    } while (text[0] < '0' || text[0] > '9'); /* "running", or the number of a system call */
+}
+
+/* The memory of a lock is freed while another rank waits for it: the waiter is told when its turn
+ * comes, and the lock begins anew. One that had not come to the queue yet just gets the lock. */
+static void check_lock_in_freed_memory(void)
+{
+    uint32_t last = dsm_size() - 1, rank = dsm_rank();
+    int32_t is_told = 0;
+    for (int i = 0; i < 50 && !is_told; i++) {
+        uint64_t block = 0;
+        struct lock_wait w = {.result = 1};
+        pthread_t thread;
+        if (rank == 0) {
+            block = (uintptr_t)dsm_malloc(100);
+            OK(dsm_lock((const void *)(block + 32)));
+        }
+        OK(dsm_bcast(&block, sizeof block, 0));
+        w.lock = (const void *)(block + 32);
+        if (rank == last) {
+            CHECK(pthread_create(&thread, NULL, wait_for_lock, &w) == 0);
+            wait_until_it_sleeps(&w);
+            OK(dsm_free((void *)block));
+        }
+        OK(dsm_barrier());
+        if (rank == 0)
+            OK(dsm_unlock(w.lock));
+        if (rank == last)
+            CHECK(pthread_join(thread, NULL) == 0 && (w.result == 0 || w.result == DSM_E_GONE));
+        is_told = w.result == DSM_E_GONE;
+        OK(dsm_allreduce(&is_told, 1, DSM_INT32, DSM_MAX));
+        OK(dsm_lock(w.lock));
+        OK(dsm_unlock(w.lock));
+        OK(dsm_barrier());
+    }
+    CHECK(is_told);
+}
+
 static void scenario_errors(void)
 {
     pthread_t thread;
@@ -478,6 +546,8 @@ static void scenario_errors(void)
         OK(dsm_free((void *)blocks[0]));
     end_of_wait(thread, (const void *)(blocks[0] + 16));
     OK(dsm_barrier());
+
+    check_lock_in_freed_memory();
 
     /* Parties that differ. */
     if (rank == 0) {
