@@ -161,6 +161,19 @@ CASE(getdelim) { LINE_READS(9001, getdelim(&line, &size, 10, f)); }
 CASE(__getdelim) { LINE_READS(600, __getdelim(&line, &size, 7, f)); }
 /* clang-format on */
 
+/* Not wrapped, and safe: these store what is in the stream's own buffer. */
+static long get_s(char *line, FILE *f, int mode)
+{
+    setvbuf(f, NULL, mode, 4096);
+    return fgets(line, 600, f) ? (long)strlen(line) : -1;
+}
+
+/* clang-format off */
+CASE(safe_fgets) { LINE_READS(600, get_s(line, f, _IOFBF)); }
+CASE(safe_fgets_unbuffered) { LINE_READS(600, get_s(line, f, _IONBF)); }
+CASE(safe_fscanf) { LINE_READS(600, fscanf(f, "%500c", line)); }
+/* clang-format on */
+
 #define STREAM_WRITES(mode, size, call)                                                            \
     FILE *f = fopen("data", "w");                                                                  \
     setvbuf(f, NULL, mode, 4096);                                                                  \
