@@ -22,7 +22,7 @@ bool top_print_list(const struct top *t, FILE *out)
     return fflush(out) == 0;
 }
 
-bool top_print_text(const struct top *t, FILE *out)
+bool top_print_text(struct top *t, FILE *out)
 {
     struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
     const struct top_rank *rank;
@@ -45,6 +45,12 @@ bool top_print_text(const struct top *t, FILE *out)
     for (size_t i = 0; i < n; i++)
         fprintf(out, "%12" PRIu64 "  %10.1f MB  0x%" PRIx64 "  %s\n", allocs[i].faults,
                 (double)allocs[i].bytes / 1e6, allocs[i].addr, allocs[i].name);
+    struct top_wait waits[DSM_LIVE_WAITS];
+    n = top_waits(t, waits);
+    fprintf(out, "longest waits since the start\n");
+    for (size_t i = 0; i < n; i++)
+        fprintf(out, "%10.3f s %10" PRIu64 " times  %s  %s\n", (double)waits[i].sum.wait_ns / 1e9,
+                waits[i].sum.count, waits[i].object, waits[i].code);
     return fflush(out) == 0;
 }
 
@@ -64,7 +70,27 @@ static json_t *rank_json(const struct top_rank *rank)
         "barrier_share", r.barrier_share, "sync_share", r.sync_share, "memory_mb", r.memory_mb);
 }
 
-bool top_print_json(const struct top *t, FILE *out)
+/* Names are bytes: what is no UTF-8 goes as the empty text. */
+static json_t *text_json(const char *text)
+{
+    json_t *json = json_string(text);
+    return json ? json : json_string("");
+}
+
+static json_t *waits_json(struct top *t)
+{
+    struct top_wait waits[DSM_LIVE_WAITS];
+    json_t *list = json_array();
+    size_t n = top_waits(t, waits);
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(
+            list, json_pack("{s:o,s:o,s:I,s:f}", "object", text_json(waits[i].object), "code",
+                            text_json(waits[i].code), "times", (json_int_t)waits[i].sum.count,
+                            "seconds", (double)waits[i].sum.wait_ns / 1e9));
+    return list;
+}
+
+bool top_print_json(struct top *t, FILE *out)
 {
     struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
     json_t *ranks = json_array(), *list = json_array();
@@ -77,16 +103,14 @@ bool top_print_json(const struct top *t, FILE *out)
         json_array_append_new(ranks, rank_json(rank));
     }
     for (size_t i = 0; i < n; i++) {
-        /* Names are bytes: what is no UTF-8 goes as the empty name. */
-        json_t *name = json_string(allocs[i].name);
         json_array_append_new(
-            list, json_pack("{s:o,s:I,s:I,s:I}", "name", name ? name : json_string(""), "addr",
+            list, json_pack("{s:o,s:I,s:I,s:I}", "name", text_json(allocs[i].name), "addr",
                             (json_int_t)allocs[i].addr, "bytes", (json_int_t)allocs[i].bytes,
                             "faults", (json_int_t)allocs[i].faults));
     }
     dsm_format(job, sizeof job, "%08x", t->job);
-    json_t *all = json_pack("{s:s,s:I,s:o,s:o}", "job", job, "n_ranks", (json_int_t)n_ranks,
-                            "ranks", ranks, "allocations", list);
+    json_t *all = json_pack("{s:s,s:I,s:o,s:o,s:o}", "job", job, "n_ranks", (json_int_t)n_ranks,
+                            "ranks", ranks, "allocations", list, "waits", waits_json(t));
     bool is_written = all && json_dumpf(all, out, JSON_COMPACT | JSON_REAL_PRECISION(6)) == 0 &&
                       fputc('\n', out) != EOF && fflush(out) == 0;
     json_decref(all);

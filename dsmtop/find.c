@@ -16,13 +16,14 @@
 
 bool top_accept(struct dsm_live *live)
 {
+    live->code_path[sizeof live->code_path - 1] = '\0';
     live->host[sizeof live->host - 1] = '\0';
     for (char *c = live->host; *c; c++)
         if (*c <= ' ' || *c == 0x7f) /* also what is no ASCII */
             *c = '?';
     return live->magic == DSM_LIVE_MAGIC && live->version == DSM_LIVE_VERSION &&
            live->size_bytes == sizeof *live && live->n_allocs <= DSM_LIVE_ALLOCS &&
-           live->rank < live->n_ranks;
+           live->n_waits <= DSM_LIVE_WAITS && live->rank < live->n_ranks;
 }
 
 /* A copy that was not being written meanwhile. By read, not by a mapping, which its owner could
@@ -204,5 +205,6 @@ void top_close(struct top *t)
         if (t->ranks[i].fd >= 0)
             close(t->ranks[i].fd);
     free(t->ranks);
+    symbols_close(&t->symbols);
     *t = (struct top){0};
 }

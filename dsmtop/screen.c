@@ -6,7 +6,8 @@
 #include <ncurses.h>
 
 #define HEAD_LINES 3 /* above the ranks */
-#define ALLOCS     5
+#define ALLOCS     4
+#define WAITS      4
 
 static size_t count_ranks(const struct top *t)
 {
@@ -27,12 +28,13 @@ static void draw_rank(int line, const struct top_rank *rank)
              r.memory_mb, rank->now.host);
 }
 
-static void draw(const struct top *t, size_t first)
+static void draw(struct top *t, size_t first)
 {
     struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
     size_t n_allocs = top_allocs(t, allocs), at = 0, number = 0;
-    int room = LINES - HEAD_LINES - (int)ALLOCS - 2, line = HEAD_LINES;
+    int room = LINES - HEAD_LINES - ALLOCS - WAITS - 4, line = HEAD_LINES;
     const struct top_rank *rank;
+    struct top_wait waits[DSM_LIVE_WAITS];
     erase();
     mvprintw(0, 0, "dsmtop: job %08" PRIx32 ", %zu ranks   q: quit, up and down: scroll", t->job,
              count_ranks(t));
@@ -48,6 +50,13 @@ static void draw(const struct top *t, size_t first)
     for (size_t i = 0; i < n_allocs && i < ALLOCS && line + 1 < LINES; i++)
         mvprintw(++line, 0, "%12" PRIu64 " %10.1f MB  0x%" PRIx64 "  %s", allocs[i].faults,
                  (double)allocs[i].bytes / 1e6, allocs[i].addr, allocs[i].name);
+    size_t n_waits = top_waits(t, waits);
+    line++;
+    if (line + 1 < LINES)
+        mvprintw(++line, 0, "longest waits since the start");
+    for (size_t i = 0; i < n_waits && i < WAITS && line + 1 < LINES; i++)
+        mvprintw(++line, 0, "%12.3f s %10" PRIu64 "x  %s  %s", (double)waits[i].sum.wait_ns / 1e9,
+                 waits[i].sum.count, waits[i].object, waits[i].code);
     refresh();
 }
 

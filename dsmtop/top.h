@@ -8,6 +8,7 @@
 #define DSM_TOP_TOP_H
 
 #include "proto/live.h"
+#include "report/symbols.h"
 #include <stdbool.h>
 #include <stdio.h>
 #include <sys/types.h>
@@ -23,7 +24,8 @@ struct top {
     size_t n_ranks;
     uint32_t job; /* the one that is shown */
     bool has_job;
-    bool only_remote;          /* nothing on this host is looked at */
+    bool only_remote; /* nothing on this host is looked at */
+    struct symbols symbols;
     struct top_remote *remote; /* NULL: nobody tells of other hosts */
 };
 
@@ -69,12 +71,22 @@ const struct top_rank *top_next(const struct top *top, size_t *at);
 struct top_rates top_rates_of(const struct top_rank *rank);
 /* The hottest allocations of the job, summed over the ranks that are seen; how many. */
 size_t top_allocs(const struct top *top, struct dsm_live_alloc out[DSM_LIVE_ALLOCS]);
+/* Calls of one place that waited at one object, on all ranks that are seen. */
+struct top_wait {
+    struct dsm_live_wait sum;
+    uint64_t file_offset;
+    const char *path; /* of the code; NULL: not known */
+    char object[120]; /* "lock counters + 0x40" */
+    char code[160];   /* "lu.c:142 (update_tile)" */
+};
+/* The longest since the start, of those that the ranks tell of; how many. */
+size_t top_waits(struct top *top, struct top_wait out[DSM_LIVE_WAITS]);
 void top_close(struct top *top);
 
 /* True when all was written. */
 bool top_print_list(const struct top *top, FILE *out);
-bool top_print_text(const struct top *top, FILE *out);
-bool top_print_json(const struct top *top, FILE *out);
+bool top_print_text(struct top *top, FILE *out);
+bool top_print_json(struct top *top, FILE *out);
 /* Until the user or the job ends it. Returns an exit status. */
 int top_run_screen(struct top *top, double delay_s);
 

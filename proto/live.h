@@ -12,6 +12,7 @@
 #ifndef DSM_PROTO_LIVE_H
 #define DSM_PROTO_LIVE_H
 
+#include "proto/profile.h"
 #include <dsm/dsm.h>
 #include <stdatomic.h>
 
@@ -20,10 +21,20 @@
 #define DSM_LIVE_VERSION  2u
 #define DSM_LIVE_EVERY_MS 250u
 #define DSM_LIVE_ALLOCS   16u /* the hottest of all */
+#define DSM_LIVE_WAITS    16u /* likewise */
 
 struct dsm_live_alloc {
     uint64_t addr, bytes, faults; /* faults that other ranks had to be asked for */
     char name[32];
+};
+
+/* Calls of one place in the program that waited at one object. */
+struct dsm_live_wait {
+    uint64_t addr; /* of the object's name; 0: it has none */
+    uint64_t ip;   /* the call */
+    uint64_t count, wait_ns;
+    uint32_t object; /* enum dsm_profile_object */
+    uint32_t zero;
 };
 
 struct dsm_live {
@@ -31,11 +42,15 @@ struct dsm_live {
     uint32_t version, size_bytes;
     _Atomic uint32_t seq;
     uint32_t rank, n_ranks, pid, job; /* job: equal in all ranks of it */
-    uint32_t n_allocs;
+    uint32_t n_allocs, n_waits;
     uint64_t start_ns, updated_ns; /* monotonic */
     char host[64];
     struct dsm_stats stats;
     struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
+    struct dsm_live_wait waits[DSM_LIVE_WAITS];
+    /* Where the code of the program itself lies, and from which byte of which file. */
+    uint64_t code_start, code_end, code_offset;
+    char code_path[256];
 };
 
 #endif

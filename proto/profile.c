@@ -184,3 +184,34 @@ uint64_t dsm_profile_word(const struct dsm_profile_item *item, size_t index)
 {
     return index < item->n_words ? dsm_get_u64(item->words + index * 8) : 0;
 }
+
+const char *dsm_profile_object_text(enum dsm_profile_object object)
+{
+    switch (object) {
+    case DSM_PROFILE_MUTEX:
+        return "lock";
+    case DSM_PROFILE_RWLOCK:
+        return "reader-writer lock";
+    case DSM_PROFILE_RANKS:
+        return "barriers of ranks";
+    case DSM_PROFILE_THREADS:
+        return "barrier of threads";
+    case DSM_PROFILE_COLLECTIVE:
+        return "broadcasts, reductions, allocations";
+    case DSM_PROFILE_CONDITION:
+        return "condition variable";
+    case DSM_PROFILE_SEMAPHORE:
+        return "semaphore";
+    case DSM_PROFILE_FLAG:
+        return "flag";
+    case DSM_PROFILE_TICKETS:
+        return "tickets";
+    case DSM_PROFILE_WORD:
+        return "word";
+    case DSM_PROFILE_ANY:
+        return "destroyed object";
+    case DSM_PROFILE_N_OBJECTS:
+        break;
+    }
+    return "?";
+}

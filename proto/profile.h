@@ -56,6 +56,9 @@ enum dsm_profile_object {
     DSM_PROFILE_N_OBJECTS
 };
 
+/* "lock", "barriers of ranks". */
+const char *dsm_profile_object_text(enum dsm_profile_object object);
+
 enum dsm_profile_kind {
     /* a: byte offset in the region, b: instruction (0: not known), c: latency in ns. peer: who
      * answered */

@@ -103,42 +103,12 @@ int report_count_waits(struct report *r, struct index_table *codes)
     return error;
 }
 
-static const char *object_text(enum dsm_profile_object object)
-{
-    switch (object) {
-    case DSM_PROFILE_MUTEX:
-        return "lock";
-    case DSM_PROFILE_RWLOCK:
-        return "reader-writer lock";
-    case DSM_PROFILE_RANKS:
-        return "barriers of ranks";
-    case DSM_PROFILE_THREADS:
-        return "barrier of threads";
-    case DSM_PROFILE_COLLECTIVE:
-        return "broadcasts, reductions, allocations";
-    case DSM_PROFILE_CONDITION:
-        return "condition variable";
-    case DSM_PROFILE_SEMAPHORE:
-        return "semaphore";
-    case DSM_PROFILE_FLAG:
-        return "flag";
-    case DSM_PROFILE_TICKETS:
-        return "tickets";
-    case DSM_PROFILE_WORD:
-        return "word";
-    case DSM_PROFILE_ANY:
-        return "destroyed object";
-    case DSM_PROFILE_N_OBJECTS:
-        break;
-    }
-    return "?";
-}
-
 void report_name_wait(const struct report *r, const struct report_wait *w, char *out,
                       size_t out_bytes)
 {
     char name[160] = "";
     if (has_name(w->object))
         report_name_offset(r, w->offset, w->alloc, name, sizeof name);
-    dsm_format(out, out_bytes, "%s%s%s", object_text(w->object), *name ? " " : "", name);
+    dsm_format(out, out_bytes, "%s%s%s", dsm_profile_object_text(w->object), *name ? " " : "",
+               name);
 }

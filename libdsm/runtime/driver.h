@@ -17,6 +17,7 @@
 #include "core/core.h"
 #include "net/net.h"
 #include "proto/profile.h"
+#include "runtime/hot_waits.h"
 #include "runtime/region.h"
 #include "runtime/thrash.h"
 #include "runtime/thread.h"
@@ -172,6 +173,7 @@ struct dsm_driver {
     struct dsm_thrash *thrash;
     struct dsm_trouble trouble; /* to be told */
     bool has_trouble;
+    struct dsm_hot_waits hot_waits;
     struct dsm_profile *profile; /* NULL: nobody asked for one */
     void (*wake_profile)(void *service);
     dsm_page_t cause_unit; /* profiled: the last message about a page, and for whom it was */

@@ -129,6 +129,11 @@ static enum dsm_profile_kind kind_of_wait(enum dsm_profile_object object)
 void dsm_observe_wait(struct dsm_driver *d, enum dsm_profile_object object, uint64_t offset,
                       uint64_t start_ns, uint64_t end_ns)
 {
+    bool has_name = object != DSM_PROFILE_RANKS && object != DSM_PROFILE_COLLECTIVE;
+    uint64_t addr =
+        has_name ? dsm_region_addr(d->region, offset >> DSM_PAGE_SHIFT) + offset % DSM_PAGE_BYTES
+                 : 0;
+    dsm_hot_waits_note(&d->hot_waits, object, addr, dsm_thread_self.caller, end_ns - start_ns);
     if (!d->profile)
         return;
     struct dsm_profile_slot slot = {.kind = (uint8_t)kind_of_wait(object),

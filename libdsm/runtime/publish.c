@@ -8,6 +8,7 @@
 #include "runtime/heap.h"
 #include "runtime/stats.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,6 +22,33 @@ struct dsm_publish {
     void *user;
     uint64_t every_ns, shown_ns;
 };
+
+/* The mapping of the program's own code; where it is not found, instructions stay addresses. */
+static void find_code(struct dsm_live *live)
+{
+    char path[sizeof live->code_path] = "", *line = NULL;
+    size_t room = 0;
+    ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
+    FILE *maps = n > 0 && (size_t)n < sizeof path - 1 ? fopen("/proc/self/maps", "re") : NULL;
+    while (maps && getline(&line, &room, maps) > 0) {
+        unsigned long start, end, offset;
+        char executable;
+        int at = 0;
+        if (sscanf(line, "%lx-%lx %*c%*c%c%*c %lx %*s %*s %n", &start, &end, &executable, &offset,
+                   &at) < 4 ||
+            executable != 'x' || at == 0 || strncmp(line + at, path, (size_t)n) != 0 ||
+            line[at + n] != '\n')
+            continue;
+        live->code_start = start;
+        live->code_end = end;
+        live->code_offset = offset;
+        memcpy(live->code_path, path, (size_t)n + 1);
+        break;
+    }
+    free(line);
+    if (maps)
+        fclose(maps);
+}
 
 struct dsm_publish *dsm_publish_open(struct dsm_driver *d)
 {
@@ -50,6 +78,7 @@ struct dsm_publish *dsm_publish_open(struct dsm_driver *d)
     p->live->start_ns = dsm_clock_ns();
     if (gethostname(p->live->host, sizeof p->live->host - 1) != 0)
         dsm_format(p->live->host, sizeof p->live->host, "?");
+    find_code(p->live);
     p->live->magic = DSM_LIVE_MAGIC;
     dsm_publish_now(p);
     return p;
@@ -87,11 +116,18 @@ void dsm_publish_now(struct dsm_publish *p)
     struct dsm_live_alloc allocs[DSM_LIVE_ALLOCS];
     dsm_stats_gather(p->driver, &stats);
     uint32_t n = dsm_heap_hottest(p->driver, allocs, DSM_LIVE_ALLOCS);
+    struct dsm_live_wait waits[DSM_LIVE_WAITS];
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(p->driver, &guard);
+    uint32_t n_waits = dsm_hot_waits_top(&p->driver->hot_waits, waits, DSM_LIVE_WAITS);
+    dsm_driver_leave(p->driver, &guard);
     atomic_fetch_add(&live->seq, 1);
     atomic_thread_fence(memory_order_release);
     live->stats = stats;
     memcpy(live->allocs, allocs, n * sizeof *allocs);
     live->n_allocs = n;
+    memcpy(live->waits, waits, n_waits * sizeof *waits);
+    live->n_waits = n_waits;
     live->updated_ns = dsm_clock_ns();
     atomic_thread_fence(memory_order_release);
     atomic_fetch_add(&live->seq, 1);

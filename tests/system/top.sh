@@ -27,11 +27,13 @@ check 'its barriers' jq -e ".ranks[0].barriers >= $((4 * rounds))" "$work/json"
 check 'its allocations' jq -e '[.allocations[].name] | sort == ["<i>halves</i>&\"", "word"]' "$work/json"
 # All but the first write of rank 0 to each, who is at home there, take another rank.
 check 'their faults' jq -e "[.allocations[].faults] | add == $((4 * rounds - 2))" "$work/json"
+check 'where it waited' jq -e "[.waits[] | select(.object == \"semaphore word + 0xa0\" and (.code | test(\"^profile_job.c:[0-9]+ .synchronise.\$\"))) | .times] == [$rounds, $rounds]" "$work/json"
 number=$(jq -r .job "$work/json")
 "$top" --list >"$work/list"
 check '--list' grep -Eq "^$number +2 +2 +[0-9]+$" "$work/list"
 "$top" --batch -j "$number" -n 2 -d 0.1 >"$work/text"
 check '--batch' sh -c "[ \$(grep -c '^job $number' '$work/text') -eq 2 ]"
+check 'a wait in text' grep -Eq ' +[0-9.]+ s +[0-9]+ times  .*profile_job.c:[0-9]+ \(' "$work/text"
 check 'the allocation in text' grep -Eq ' MB  0x[0-9a-f]+  word$' "$work/text"
 
 # On a terminal of 24 lines and 120 columns, driven by a program.
