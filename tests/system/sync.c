@@ -442,7 +442,7 @@ static void check_lock_in_freed_memory(void)
         struct lock_wait w = {.result = 1};
         pthread_t thread;
         if (rank == 0) {
-            block = (uintptr_t)dsm_malloc(100);
+            block = (uintptr_t)dsm_malloc(1 << 20);
             OK(dsm_lock((const void *)(block + 32)));
         }
         OK(dsm_bcast(&block, sizeof block, 0));
