@@ -6,8 +6,38 @@
 #include "hello.pb-c.h"
 #include <dsm/dsm.h>
 #include <string.h>
+#include <unistd.h>
 
 #define N_LANES 2
+
+#define LOUD_REFUSALS 8u
+
+struct dsm_hello dsm_hello_of(const struct dsm_hello_self *self, uint32_t to_rank, uint64_t attempt)
+{
+    struct dsm_hello hello = {
+        .format_version = DSM_HELLO_FORMAT_VERSION,
+        .rank = self->rank,
+        .to_rank = to_rank,
+        .n_ranks = self->n_ranks,
+        .epoch = self->epoch,
+        .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
+        .attempt = attempt,
+    };
+    memcpy(hello.token, self->token, sizeof hello.token);
+    dsm_format(hello.build, sizeof hello.build, "%s", self->build);
+    return hello;
+}
+
+void dsm_refusals_note(struct dsm_refusals *refusals, uint32_t self, const char *who, int error,
+                       const char *why)
+{
+    uint64_t n = ++refusals->n;
+    bool is_loud = error != DSM_E_PEER && strcmp(refusals->last, why) != 0 &&
+                   (n <= LOUD_REFUSALS || (n & (n - 1)) == 0);
+    dsm_format(refusals->last, sizeof refusals->last, "%s", why);
+    dsm_log(is_loud ? DSM_LOG_WARN : DSM_LOG_INFO,
+            "rank %u refused a connection from %s: %s (%lu refused so far)", self, who, why, n);
+}
 
 /* A text that may be printed as a part of one line. */
 static bool is_text(const char *text, size_t room_bytes)

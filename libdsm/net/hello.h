@@ -17,6 +17,7 @@
 #define DSM_HELLO_PACKET_BYTES   (DSM_HELLO_PREFIX_BYTES + DSM_HELLO_MAX_BYTES)
 #define DSM_HELLO_BUILD_BYTES    96
 #define DSM_HELLO_REASON_BYTES   200
+#define DSM_HELLO_WHY_BYTES      300
 
 struct dsm_hello {
     uint32_t format_version;
@@ -43,6 +44,26 @@ struct dsm_hello_answer {
     char reason[DSM_HELLO_REASON_BYTES];
     struct dsm_hello hello; /* ACCEPTED */
 };
+
+/* Who this rank is, to all of its peers. */
+struct dsm_hello_self {
+    uint32_t rank, n_ranks, epoch;
+    const uint8_t *token; /* 16 bytes */
+    const char *build;
+};
+/* The hello that this rank says, but for what only one transport has. */
+struct dsm_hello dsm_hello_of(const struct dsm_hello_self *self, uint32_t to_rank,
+                              uint64_t attempt);
+
+/* Connections that were refused. */
+struct dsm_refusals {
+    uint64_t n;
+    char last[DSM_HELLO_WHY_BYTES];
+};
+/* Logs one more, loudly if that is news: a port scanner is not to fill the log, connections of one
+ * attempt are refused for one reason, and what on_lost tells (PEER) need not be told twice. */
+void dsm_refusals_note(struct dsm_refusals *refusals, uint32_t self, const char *who, int error,
+                       const char *why);
 
 /* Prefix and message; returns the bytes of both. Texts are cut to their size. */
 size_t dsm_hello_pack(const struct dsm_hello *hello, uint8_t out[DSM_HELLO_PACKET_BYTES]);

@@ -509,16 +509,9 @@ static void on_service(uv_async_t *async)
 
 static struct dsm_hello own_hello(const struct dsm_net *net, uint32_t to_rank)
 {
-    struct dsm_hello hello = {
-        .format_version = DSM_HELLO_FORMAT_VERSION,
-        .rank = net->self,
-        .to_rank = to_rank,
-        .n_ranks = net->n_ranks,
-        .epoch = net->epoch,
-    };
-    memcpy(hello.token, net->token, sizeof hello.token);
-    dsm_format(hello.build, sizeof hello.build, "%s", net->build);
-    return hello;
+    const struct dsm_hello_self self = {net->self, net->n_ranks, net->epoch, net->token,
+                                        net->build};
+    return dsm_hello_of(&self, to_rank, 0);
 }
 
 /* The hub's lock held. 0 also when the other end cannot tell yet. */

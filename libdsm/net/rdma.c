@@ -2,6 +2,8 @@
 /* rdma.c - the rdma transport: opening, addresses, closing; the table. */
 #define _GNU_SOURCE
 #include "net/rdma.h"
+#include "net/address.h"
+#include "net/config.h"
 #include "net/sys.h"
 #include "base/clock.h"
 #include "base/errors.h"
@@ -10,34 +12,12 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 /* Longer than tcp's: rdma_cm repeats a message that was lost after 4.3 seconds. */
 #define DEFAULT_CONNECT_TIMEOUT_S 30.0
-#define MAX_CONNECT_TIMEOUT_S     86400.0
-#define MAX_RANKS                 65536u
 /* How long close waits for peers that do not read. */
 #define MAX_LINGER_NS  (1 * DSM_NS_PER_S)
 #define LINGER_STEP_US 200
-
-static int check_config(const struct dsm_net_config *config)
-{
-    if (config->n_ranks == 0 || config->n_ranks > MAX_RANKS) {
-        dsm_log(DSM_LOG_ERROR, "rdma: a job of %u ranks; 1 to %u are possible", config->n_ranks,
-                MAX_RANKS);
-        return DSM_E_INVAL;
-    }
-    if (!(config->connect_timeout_s >= 0 && config->connect_timeout_s <= MAX_CONNECT_TIMEOUT_S)) {
-        dsm_log(DSM_LOG_ERROR, "rdma: the connect timeout must be between 0 and 86400 seconds");
-        return DSM_E_INVAL;
-    }
-    if (!config->loop || !config->build || strlen(config->build) >= DSM_HELLO_BUILD_BYTES) {
-        dsm_log(DSM_LOG_ERROR, "rdma: a loop and a build text of less than %u bytes are needed",
-                DSM_HELLO_BUILD_BYTES);
-        return DSM_E_INVAL;
-    }
-    return 0;
-}
 
 static void free_net(struct dsm_net *net)
 {
@@ -60,7 +40,8 @@ static void on_handle_closed(uv_handle_t *handle)
 static void shut(struct dsm_net *net)
 {
     /* In the order in which they were opened: the first n_handles exist. */
-    uv_handle_t *const handles[] = {(uv_handle_t *)&net->tick, (uv_handle_t *)&net->chore_async,
+    uv_handle_t *const handles[] = {(uv_handle_t *)&net->chores.tick,
+                                    (uv_handle_t *)&net->chores.async,
                                     (uv_handle_t *)&net->gate_watch, (uv_handle_t *)&net->cm_watch,
                                     (uv_handle_t *)&net->device_watch};
     unsigned n = net->n_handles;
@@ -150,27 +131,24 @@ static int open_device(struct dsm_net *net, const struct dsm_net_config *config)
 static int rdma_open(const struct dsm_net_config *config, const struct dsm_net_handler *handler,
                      struct dsm_net **net_out)
 {
-    int error = check_config(config);
+    int error = dsm_net_check_config("rdma", config);
     if (error)
         return error;
     struct dsm_net *net = calloc(1, sizeof *net);
     if (!net)
         return DSM_E_NOMEM;
-    double timeout_s =
-        config->connect_timeout_s > 0 ? config->connect_timeout_s : DEFAULT_CONNECT_TIMEOUT_S;
     net->handler = *handler;
     net->self = config->self;
     net->n_ranks = config->n_ranks;
     net->epoch = config->epoch;
     net->loop = config->loop;
-    net->connect_timeout_ns = (uint64_t)(timeout_s * 1e9);
+    net->connect_timeout_ns = dsm_net_connect_timeout_ns(config, DEFAULT_CONNECT_TIMEOUT_S);
     net->inline_bytes = DSM_RDMA_HEAD_BYTES;
     net->build = strdup(config->build);
     memcpy(net->token, config->token, sizeof net->token);
     net->service_fd = net->gate_fd = net->poll_fd = net->kick_fd = net->wake_fd = -1;
     net->device_fd = -1;
-    if (getrandom(&net->rng, sizeof net->rng, 0) != sizeof net->rng)
-        net->rng = (uint64_t)(uintptr_t)net ^ dsm_clock_ns();
+    net->rng = dsm_net_random_seed();
     net->peers = calloc(net->n_ranks, sizeof *net->peers);
     error = net->peers && net->build ? 0 : DSM_E_NOMEM;
     for (uint32_t rank = 0; !error && rank < net->n_ranks; rank++)

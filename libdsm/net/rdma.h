@@ -47,6 +47,7 @@
 #define DSM_NET_RDMA_H
 
 #include "base/mutex.h"
+#include "net/chores.h"
 #include "net/frame_queue.h"
 #include "net/hello.h"
 #include "net/net.h"
@@ -210,8 +211,7 @@ struct dsm_rdma_peer {
     uint64_t memory; /* where it is mapped there */
     uint64_t memory_bytes;
     atomic_bool is_wanted;
-    atomic_uint chores;
-    struct dsm_rdma_peer *next_chore;
+    struct dsm_chore chore;
     atomic_bool has_left;
     struct dsm_mutex why_lock;
     atomic_bool is_losing; /* changed with what is said about it */
@@ -351,8 +351,7 @@ struct dsm_net {
     struct dsm_rdma_qp **by_qp; /* both lanes' locks to change, one to read */
     uint32_t by_qp_mask;
     uint32_t n_strangers;
-    uint64_t n_refused;
-    char last_refusal[DSM_RDMA_WHY_BYTES];
+    struct dsm_refusals refusals;
 
     /* Reading (rdma_poll.c). */
     int service_fd; /* epoll: events of requests and sends, and a wake-up of our own */
@@ -369,17 +368,14 @@ struct dsm_net {
     atomic_uint n_awaited;      /* completions of sends that somebody must see */
 
     _Atomic(struct dsm_rdma_conn *) dirty;
-    _Atomic(struct dsm_rdma_peer *) chores;
+    struct dsm_chores chores;
     atomic_bool has_mail;
 
     uv_poll_t gate_watch;
     uv_poll_t cm_watch;
     uv_poll_t device_watch;
-    uv_async_t chore_async;
-    uv_timer_t tick;
     unsigned n_handles;
     bool is_closing;
-    bool is_ticking;
     bool has_peers;      /* their addresses */
     uint32_t n_admitted; /* peers that had buffers set aside for them; they keep them */
 
@@ -454,14 +450,12 @@ int dsm_rdma_link_trust(struct dsm_rdma_link *link);
 void dsm_rdma_hello_say(struct dsm_rdma_link *link);
 void dsm_rdma_hello_mail(struct dsm_net *net);
 void dsm_rdma_hello_broken(struct dsm_rdma_link *link, int error, const char *why);
-void dsm_rdma_refused(struct dsm_net *net, const char *who, int error, const char *why);
 
 /* rdma_peer.c */
 int dsm_rdma_chore_open(struct dsm_net *net);
-void dsm_rdma_chore(struct dsm_rdma_peer *peer, unsigned chore);
-void dsm_rdma_tick_start(struct dsm_net *net);
 void dsm_rdma_peer_init(struct dsm_net *net, struct dsm_rdma_peer *peer, uint32_t rank);
 void dsm_rdma_peer_free(struct dsm_rdma_peer *peer);
+/* IPv4 alone. Errors: INVAL. */
 int dsm_rdma_peer_set_address(struct dsm_rdma_peer *peer, const char *text);
 /* The other's hello has been accepted: what it sends from now on are frames. */
 int dsm_rdma_peer_up(struct dsm_rdma_peer *peer, struct dsm_rdma_link *link,

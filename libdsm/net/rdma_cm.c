@@ -9,6 +9,7 @@
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
+#include "net/address.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/errors.h"
@@ -242,7 +243,7 @@ static struct dsm_rdma_link *link_new(struct dsm_net *net, enum dsm_rdma_link_st
     link->next = net->links;
     net->links = link;
     net->n_strangers++; /* until it has a peer */
-    dsm_rdma_tick_start(net);
+    dsm_chores_start_ticking(&net->chores);
     return link;
 }
 
@@ -267,11 +268,7 @@ void dsm_rdma_link_close(struct dsm_rdma_link *link)
 
 static void link_set_who(struct dsm_rdma_link *link, const struct sockaddr *address)
 {
-    const struct sockaddr_in *v4 = (const void *)address;
-    char host[INET_ADDRSTRLEN] = "unknown";
-    if (address->sa_family == AF_INET)
-        (void)inet_ntop(AF_INET, &v4->sin_addr, host, sizeof host);
-    dsm_format(link->who, sizeof link->who, "%s:%u", host, ntohs(v4->sin_port));
+    dsm_address_text(address, sizeof(struct sockaddr_in), link->who, sizeof link->who);
 }
 
 /* ---- the side that connects ---- */
@@ -391,8 +388,8 @@ static void shed_a_stranger(struct dsm_net *net)
         oldest = link->peer ? oldest : link;
     if (!oldest)
         return;
-    dsm_rdma_refused(net, oldest->who, DSM_E_LIMIT,
-                     "too many connections that have not said hello");
+    dsm_refusals_note(&net->refusals, net->self, oldest->who, DSM_E_LIMIT,
+                      "too many connections that have not said hello");
     dsm_rdma_link_close(oldest);
 }
 
@@ -400,7 +397,7 @@ static void turn_away(struct dsm_net *net, struct rdma_cm_id *id, const char *wh
 {
     struct dsm_rdma_link who;
     link_set_who(&who, rdma_get_peer_addr(id));
-    dsm_rdma_refused(net, who.who, DSM_E_PROTO, why);
+    dsm_refusals_note(&net->refusals, net->self, who.who, DSM_E_PROTO, why);
     (void)rdma_reject(id, NULL, 0);
     (void)rdma_destroy_id(id);
 }

@@ -18,20 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LOUD_REFUSALS 8u
-#define MAX_CREDITS   (1u << 16)
-
-/* A port scanner is not to fill the log, and what on_lost tells need not be told twice. */
-void dsm_rdma_refused(struct dsm_net *net, const char *who, int error, const char *why)
-{
-    uint64_t n = ++net->n_refused;
-    bool is_loud = error != DSM_E_PEER && strcmp(net->last_refusal, why) != 0 &&
-                   (n <= LOUD_REFUSALS || (n & (n - 1)) == 0);
-    dsm_format(net->last_refusal, sizeof net->last_refusal, "%s", why);
-    dsm_log(is_loud ? DSM_LOG_WARN : DSM_LOG_INFO,
-            "rank %u refused a connection from %s: %s (%lu refused so far)", net->self, who, why,
-            n);
-}
+#define MAX_CREDITS (1u << 16)
 
 static bool say(struct dsm_rdma_link *link, unsigned place, enum dsm_rdma_kind kind,
                 const uint8_t *packet, size_t len_bytes)
@@ -39,6 +26,8 @@ static bool say(struct dsm_rdma_link *link, unsigned place, enum dsm_rdma_kind k
     struct dsm_net *net = link->net;
     struct dsm_rdma_buffer *buffer = dsm_rdma_buffer_take_kept(net);
     struct ibv_send_wr *bad;
+    if (!buffer && dsm_rdma_reap(net, true)) /* many at once: those that are out have come back */
+        buffer = dsm_rdma_buffer_take_kept(net);
     if (!buffer)
         return false;
     memset(buffer->bytes, 0, DSM_RDMA_WORD_BYTES);
@@ -60,20 +49,12 @@ static bool say(struct dsm_rdma_link *link, unsigned place, enum dsm_rdma_kind k
 
 static struct dsm_hello own_hello(const struct dsm_net *net, uint32_t to_rank, uint64_t attempt)
 {
-    struct dsm_hello hello = {
-        .format_version = DSM_HELLO_FORMAT_VERSION,
-        .rank = net->self,
-        .to_rank = to_rank,
-        .n_ranks = net->n_ranks,
-        .epoch = net->epoch,
-        .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-        .attempt = attempt,
-        .memory_addr = (uint64_t)(uintptr_t)net->region.memory,
-        .memory_bytes = net->region.len_bytes,
-        .credits = net->credits,
-    };
-    memcpy(hello.token, net->token, sizeof hello.token);
-    dsm_format(hello.build, sizeof hello.build, "%s", net->build);
+    const struct dsm_hello_self self = {net->self, net->n_ranks, net->epoch, net->token,
+                                        net->build};
+    struct dsm_hello hello = dsm_hello_of(&self, to_rank, attempt);
+    hello.memory_addr = (uint64_t)(uintptr_t)net->region.memory;
+    hello.memory_bytes = net->region.len_bytes;
+    hello.credits = net->credits;
     return hello;
 }
 
@@ -98,7 +79,7 @@ void dsm_rdma_hello_broken(struct dsm_rdma_link *link, int error, const char *wh
         dsm_log(DSM_LOG_INFO, "rank %u: a connection from %s went without a word", net->self,
                 link->who);
     else if (link->state != DSM_RDMA_LINK_REFUSED)
-        dsm_rdma_refused(net, link->who, error, why);
+        dsm_refusals_note(&net->refusals, net->self, link->who, error, why);
     dsm_rdma_link_close(link);
 }
 
@@ -168,7 +149,7 @@ static void refuse(struct dsm_rdma_link *link, int error, const char *why)
 {
     struct dsm_hello_answer answer = {.status = DSM_HELLO_REFUSED, .error = error};
     dsm_format(answer.reason, sizeof answer.reason, "%s", why);
-    dsm_rdma_refused(link->net, link->who, error, why);
+    dsm_refusals_note(&link->net->refusals, link->net->self, link->who, error, why);
     link->state = DSM_RDMA_LINK_REFUSED;
     (void)answer_with(link, &answer);
 }

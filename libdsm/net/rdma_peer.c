@@ -3,17 +3,14 @@
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
-#include "base/async.h"
+#include "net/address.h"
 #include "base/clock.h"
 #include "base/errors.h"
 #include "base/log.h"
-#include "base/parse.h"
 #include "base/rng.h"
-#include <arpa/inet.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define TICK_MS 50
 
 const char *dsm_rdma_lane_name(unsigned lane)
 {
@@ -43,18 +40,12 @@ void dsm_rdma_peer_free(struct dsm_rdma_peer *peer)
 
 int dsm_rdma_peer_set_address(struct dsm_rdma_peer *peer, const char *text)
 {
-    const char *colon = strrchr(text, ':');
-    char host[INET_ADDRSTRLEN];
-    size_t host_bytes = colon ? (size_t)(colon - text) : 0;
-    uint64_t port;
-    if (host_bytes == 0 || host_bytes >= sizeof host ||
-        dsm_parse_u64(colon + 1, 1, UINT16_MAX, &port))
+    struct sockaddr_storage address;
+    socklen_t len;
+    if (dsm_address_parse(text, &address, &len) || address.ss_family != AF_INET)
         return DSM_E_INVAL;
-    memcpy(host, text, host_bytes);
-    host[host_bytes] = '\0';
-    peer->address.sin_family = AF_INET;
-    peer->address.sin_port = htons((uint16_t)port);
-    return inet_pton(AF_INET, host, &peer->address.sin_addr) == 1 ? 0 : DSM_E_INVAL;
+    memcpy(&peer->address, &address, sizeof peer->address);
+    return 0;
 }
 
 void dsm_rdma_peer_connect(struct dsm_rdma_peer *peer)
@@ -67,7 +58,7 @@ void dsm_rdma_peer_connect(struct dsm_rdma_peer *peer)
     peer->attempt = dsm_rng_next(&net->rng);
     peer->is_ours = true;
     peer->deadline_ns = dsm_clock_ns() + net->connect_timeout_ns;
-    dsm_rdma_tick_start(net);
+    dsm_chores_start_ticking(&net->chores);
     dsm_rdma_link_connect(peer);
 }
 
@@ -119,7 +110,7 @@ static bool note_why(struct dsm_rdma_peer *peer, int error, const char *why)
 void dsm_rdma_peer_break(struct dsm_rdma_peer *peer, int error, const char *why)
 {
     if (note_why(peer, error, why))
-        dsm_rdma_chore(peer, DSM_RDMA_CHORE_LOSE);
+        dsm_chores_ask(&peer->conns[0].net->chores, &peer->chore, DSM_RDMA_CHORE_LOSE);
 }
 
 void dsm_rdma_peer_end(struct dsm_rdma_peer *peer, bool is_quiet)
@@ -177,36 +168,26 @@ void dsm_rdma_device_gone(struct dsm_net *net, const char *why)
 
 /* ---- chores ---- */
 
-void dsm_rdma_chore(struct dsm_rdma_peer *peer, unsigned chore)
-{
-    struct dsm_net *net = peer->conns[0].net;
-    if (atomic_fetch_or(&peer->chores, chore) == 0) {
-        peer->next_chore = atomic_load_explicit(&net->chores, memory_order_relaxed);
-        while (!atomic_compare_exchange_weak(&net->chores, &peer->next_chore, peer))
-            ;
-    }
-    dsm_async_send(&net->chore_async);
-}
-
 static void on_chores(uv_async_t *async)
 {
     struct dsm_net *net = async->data;
     if (net->is_closing)
         return;
     int before = dsm_rdma_enter();
-    struct dsm_rdma_peer *peer = atomic_exchange(&net->chores, NULL);
-    while (peer) {
-        struct dsm_rdma_peer *next = peer->next_chore;
-        unsigned chores = atomic_exchange(&peer->chores, 0);
-        if (chores & DSM_RDMA_CHORE_CONNECT)
+    struct dsm_chore *next, *chore = dsm_chores_take(&net->chores);
+    for (; chore; chore = next) {
+        struct dsm_rdma_peer *peer =
+            (void *)((uint8_t *)chore - offsetof(struct dsm_rdma_peer, chore));
+        unsigned what;
+        next = dsm_chore_done(chore, &what);
+        if (what & DSM_RDMA_CHORE_CONNECT)
             dsm_rdma_peer_connect(peer);
-        if (chores & DSM_RDMA_CHORE_LOSE)
+        if (what & DSM_RDMA_CHORE_LOSE)
             dsm_rdma_peer_end(peer, false);
-        peer = next;
     }
     dsm_rdma_hello_mail(net);
     if (dsm_rdma_region_work(net))
-        dsm_async_send(async);
+        dsm_chores_wake(&net->chores);
     dsm_rdma_leave(before);
     dsm_rdma_flush(net);
 }
@@ -261,30 +242,13 @@ static void on_tick(uv_timer_t *timer)
     while (expire_one(net, now_ns, &is_waiting))
         ;
     expire_yielded(net, now_ns, &is_waiting);
-    if (!is_waiting) {
-        net->is_ticking = false;
-        uv_timer_stop(timer);
-    }
+    if (!is_waiting)
+        dsm_chores_stop_ticking(&net->chores);
     dsm_rdma_leave(before);
-}
-
-void dsm_rdma_tick_start(struct dsm_net *net)
-{
-    if (net->is_ticking)
-        return;
-    net->is_ticking = true;
-    uv_timer_start(&net->tick, on_tick, TICK_MS, TICK_MS);
+    dsm_rdma_flush(net); /* what was read at the end of a link */
 }
 
 int dsm_rdma_chore_open(struct dsm_net *net)
 {
-    net->chore_async.data = net;
-    net->tick.data = net;
-    if (uv_timer_init(net->loop, &net->tick))
-        return DSM_E_SYSTEM;
-    net->n_handles++;
-    if (uv_async_init(net->loop, &net->chore_async, on_chores))
-        return DSM_E_SYSTEM;
-    net->n_handles++;
-    return 0;
+    return dsm_chores_open(&net->chores, net->loop, net, on_chores, on_tick, &net->n_handles);
 }

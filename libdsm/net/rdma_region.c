@@ -18,7 +18,6 @@
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
-#include "base/async.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
 #include <errno.h>
@@ -122,7 +121,7 @@ static void put(struct dsm_net *net, _Atomic uint32_t *list, struct dsm_rdma_chu
     *next = atomic_load_explicit(list, memory_order_relaxed);
     while (!atomic_compare_exchange_weak(list, next, index))
         ;
-    dsm_async_send(&net->chore_async);
+    dsm_chores_wake(&net->chores);
 }
 
 static struct dsm_rdma_chunk *take_asked(struct dsm_rdma_region *region)

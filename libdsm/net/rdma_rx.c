@@ -6,7 +6,6 @@
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
-#include "base/async.h"
 #include "base/bytes.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
@@ -180,7 +179,7 @@ static bool hand_over(struct dsm_rdma_link *link, unsigned lane, struct dsm_rdma
     else
         atomic_store(&link->has_spoken_too_much, true);
     atomic_store(&net->has_mail, true);
-    dsm_async_send(&net->chore_async);
+    dsm_chores_wake(&net->chores);
     return is_taken;
 }
 

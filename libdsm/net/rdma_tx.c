@@ -63,7 +63,7 @@ int dsm_rdma_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t
     if (error)
         return error;
     if (!is_up && !atomic_exchange(&peer->is_wanted, true))
-        dsm_rdma_chore(peer, DSM_RDMA_CHORE_CONNECT);
+        dsm_chores_ask(&net->chores, &peer->chore, DSM_RDMA_CHORE_CONNECT);
     if (is_up)
         dsm_rdma_tx_dirty(conn);
     return 0;

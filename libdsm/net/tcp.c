@@ -3,6 +3,8 @@
  */
 #define _GNU_SOURCE
 #include "net/tcp.h"
+#include "net/address.h"
+#include "net/config.h"
 #include "net/hello.h"
 #include "net/sys.h"
 #include "base/clock.h"
@@ -14,43 +16,22 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 
 #define DEFAULT_CONNECT_TIMEOUT_S 10.0
-#define MAX_CONNECT_TIMEOUT_S     86400.0
-#define MAX_RANKS                 65536u
 /* Descriptors of a process beside its lanes: standard streams, sets, views, the loop, the program.
  */
 #define OTHER_FILES 64u
 /* Read away from one connection before the next has its turn. */
 #define MAX_DRAIN_BYTES (1u << 20)
 /* How long close waits for peers that do not read. */
-#define MAX_LINGER_NS  (1 * DSM_NS_PER_S)
-#define LINGER_STEP_US 200
+#define MAX_LINGER_NS        (1 * DSM_NS_PER_S)
+#define FIRST_LINGER_STEP_US 200u
+#define LAST_LINGER_STEP_US  10000u
 
 static int tcp_probe(char *why, size_t why_bytes)
 {
     dsm_format(why, why_bytes, "sockets are always there");
-    return 0;
-}
-
-static int check_config(const struct dsm_net_config *config)
-{
-    if (config->n_ranks == 0 || config->n_ranks > MAX_RANKS) {
-        dsm_log(DSM_LOG_ERROR, "tcp: a job of %u ranks; 1 to %u are possible", config->n_ranks,
-                MAX_RANKS);
-        return DSM_E_INVAL;
-    }
-    if (!(config->connect_timeout_s >= 0 && config->connect_timeout_s <= MAX_CONNECT_TIMEOUT_S)) {
-        dsm_log(DSM_LOG_ERROR, "tcp: the connect timeout must be between 0 and 86400 seconds");
-        return DSM_E_INVAL;
-    }
-    if (!config->loop || !config->build || strlen(config->build) >= DSM_HELLO_BUILD_BYTES) {
-        dsm_log(DSM_LOG_ERROR, "tcp: a loop and a build text of less than %u bytes are needed",
-                DSM_HELLO_BUILD_BYTES);
-        return DSM_E_INVAL;
-    }
     return 0;
 }
 
@@ -100,9 +81,9 @@ static void on_handle_closed(uv_handle_t *handle)
 static void close_handles(struct dsm_net *net)
 {
     /* In the order in which they were opened: the first n_handles exist. */
-    uv_handle_t *const handles[] = {(uv_handle_t *)&net->tick, (uv_handle_t *)&net->chore_async,
-                                    (uv_handle_t *)&net->listen_watch,
-                                    (uv_handle_t *)&net->gate_watch};
+    uv_handle_t *const handles[] = {
+        (uv_handle_t *)&net->chores.tick, (uv_handle_t *)&net->chores.async,
+        (uv_handle_t *)&net->listen_watch, (uv_handle_t *)&net->gate_watch};
     unsigned n = net->n_handles;
     if (n == 0)
         free_net(net);
@@ -152,26 +133,23 @@ static int make_peers(struct dsm_net *net)
 static int tcp_open(const struct dsm_net_config *config, const struct dsm_net_handler *handler,
                     struct dsm_net **net_out)
 {
-    int error = check_config(config);
+    int error = dsm_net_check_config("tcp", config);
     if (error)
         return error;
     struct dsm_net *net = calloc(1, sizeof *net);
     if (!net)
         return DSM_E_NOMEM;
-    double timeout_s =
-        config->connect_timeout_s > 0 ? config->connect_timeout_s : DEFAULT_CONNECT_TIMEOUT_S;
     net->handler = *handler;
     net->self = config->self;
     net->n_ranks = config->n_ranks;
     net->epoch = config->epoch;
     net->loop = config->loop;
-    net->connect_timeout_ns = (uint64_t)(timeout_s * 1e9);
+    net->connect_timeout_ns = dsm_net_connect_timeout_ns(config, DEFAULT_CONNECT_TIMEOUT_S);
     net->build = strdup(config->build);
     memcpy(net->token, config->token, sizeof net->token);
     net->links_tail = &net->links;
     net->listen_fd = net->service_fd = net->gate_fd = net->poll_fd = net->kick_fd = -1;
-    if (getrandom(&net->rng, sizeof net->rng, 0) != sizeof net->rng)
-        net->rng = (uint64_t)(uintptr_t)net ^ (uint64_t)getpid();
+    net->rng = dsm_net_random_seed();
     raise_file_limit(net);
     error = make_peers(net);
     if (!error)
@@ -196,6 +174,13 @@ static int tcp_address(struct dsm_net *net, char *out, size_t out_bytes)
     return 0;
 }
 
+static int set_address(struct dsm_tcp_peer *peer, const char *text)
+{
+    int error = dsm_address_parse(text, &peer->address, &peer->address_len);
+    peer->has_address = !error;
+    return error;
+}
+
 static int tcp_set_peers(struct dsm_net *net, uint32_t self, const char *const *addresses)
 {
     if (self >= net->n_ranks) {
@@ -206,7 +191,7 @@ static int tcp_set_peers(struct dsm_net *net, uint32_t self, const char *const *
     for (uint32_t rank = 0; rank < net->n_ranks; rank++) {
         if (rank == net->self)
             continue;
-        int error = dsm_tcp_peer_set_address(&net->peers[rank], addresses[rank]);
+        int error = set_address(&net->peers[rank], addresses[rank]);
         if (error) {
             dsm_log(DSM_LOG_ERROR,
                     "the address of rank %u is \"%s\"; it must be a number of a host "
@@ -279,7 +264,7 @@ static bool is_delivered(struct dsm_tcp_conn *conn)
 static void linger(struct dsm_net *net)
 {
     uint64_t until_ns = dsm_clock_ns() + MAX_LINGER_NS;
-    for (;;) {
+    for (unsigned step_us = FIRST_LINGER_STEP_US;; step_us *= 2) {
         bool is_all_delivered = true;
         for (uint32_t rank = 0; rank < net->n_ranks; rank++)
             for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)
@@ -287,7 +272,7 @@ static void linger(struct dsm_net *net)
                     is_all_delivered &= is_delivered(&net->peers[rank].conns[lane]);
         if (is_all_delivered || dsm_clock_ns() >= until_ns)
             return;
-        (void)usleep(LINGER_STEP_US);
+        (void)usleep(step_us < LAST_LINGER_STEP_US ? step_us : LAST_LINGER_STEP_US);
     }
 }
 

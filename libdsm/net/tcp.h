@@ -3,9 +3,9 @@
  * tcp.h - what the files of the tcp transport share.
  *
  *   tcp.c          the table; open, close, addresses
- *   tcp_listen.c   addresses and the listener
+ *   tcp_listen.c   the listener
  *   tcp_connect.c  attempts and hellos
- *   tcp_chore.c    what other threads ask of the loop's thread; deadlines
+ *   tcp_chore.c    chores of the loop's thread; deadlines
  *   tcp_conn.c     a connection's life: up, its end, loss of a peer
  *   tcp_tx.c       the send queue of a connection
  *   tcp_rx.c       the receive state of a connection
@@ -32,7 +32,9 @@
 #define DSM_NET_TCP_H
 
 #include "base/mutex.h"
+#include "net/chores.h"
 #include "net/frame_queue.h"
+#include "net/hello.h"
 #include "net/net.h"
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -152,8 +154,7 @@ struct dsm_tcp_peer {
     struct dsm_tcp_peer *next_watched;
 
     atomic_bool is_wanted; /* somebody sent to it */
-    atomic_uint chores;
-    struct dsm_tcp_peer *next_chore;
+    struct dsm_chore chore;
     atomic_bool has_left;
     atomic_int ending; /* enum dsm_tcp_ending; left LIVE by the one that says why */
     atomic_int conns_left;
@@ -186,22 +187,18 @@ struct dsm_net {
     uint32_t hint_hits;
 
     _Atomic(struct dsm_tcp_conn *) dirty;
-    _Atomic(struct dsm_tcp_peer *) chores;
+    struct dsm_chores chores;
 
     uv_poll_t gate_watch;
     uv_poll_t listen_watch;
-    uv_async_t chore_async;
-    uv_timer_t tick;
     unsigned n_handles; /* not closed yet: the last one frees this */
     bool is_closing;
-    bool is_ticking;
     bool is_accept_paused;
     struct dsm_tcp_link *links; /* sockets that are not connections yet, oldest first */
     struct dsm_tcp_link **links_tail;
     uint32_t n_strangers; /* of these, accepted and silent so far */
     struct dsm_tcp_peer *watched;
-    uint64_t n_refused;
-    char last_refusal[DSM_TCP_WHY_BYTES];
+    struct dsm_refusals refusals;
     uint64_t rng;
 
     atomic_ullong n_writes, n_reads[2]; /* system calls that moved something; reads by lane */
@@ -264,9 +261,6 @@ void dsm_tcp_kick(struct dsm_net *net);
 void dsm_tcp_serve(struct dsm_net *net);
 
 /* tcp_listen.c */
-void dsm_tcp_address_text(const struct sockaddr *address, socklen_t len, char *out,
-                          size_t out_bytes);
-int dsm_tcp_peer_set_address(struct dsm_tcp_peer *peer, const char *text);
 /* Binds; connections wait in the backlog until start. */
 int dsm_tcp_listen(struct dsm_net *net, const char *host);
 int dsm_tcp_listen_start(struct dsm_net *net);
@@ -283,9 +277,6 @@ void dsm_tcp_links_close(struct dsm_net *net);
 
 /* tcp_chore.c */
 int dsm_tcp_chore_open(struct dsm_net *net);
-/* Any thread, signal-handler safe. */
-void dsm_tcp_chore(struct dsm_tcp_peer *peer, unsigned chore);
 void dsm_tcp_peer_watch(struct dsm_tcp_peer *peer);
-void dsm_tcp_tick_start(struct dsm_net *net);
 
 #endif

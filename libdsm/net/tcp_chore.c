@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tcp_chore.c - what other threads ask of the loop's thread, and the deadlines it watches. */
+/* tcp_chore.c - chores of the loop's thread, and the deadlines it watches. */
 #include "net/tcp.h"
-#include "base/async.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include <dsm/dsm.h>
+#include <stddef.h>
 
-#define TICK_MS 50
 /* A reply lane that ended alone is waited for so long: the request lane's end, or farewell, is
  * somewhere in a buffer. */
 #define HALF_GRACE_NS (1 * DSM_NS_PER_S)
@@ -19,34 +18,24 @@ void dsm_tcp_peer_watch(struct dsm_tcp_peer *peer)
         peer->next_watched = net->watched;
         net->watched = peer;
     }
-    dsm_tcp_tick_start(net);
-}
-
-void dsm_tcp_chore(struct dsm_tcp_peer *peer, unsigned chore)
-{
-    struct dsm_net *net = peer->conns[0].net;
-    if (atomic_fetch_or(&peer->chores, chore))
-        return; /* in the list already */
-    peer->next_chore = atomic_load_explicit(&net->chores, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak(&net->chores, &peer->next_chore, peer))
-        ;
-    dsm_async_send(&net->chore_async);
+    dsm_chores_start_ticking(&net->chores);
 }
 
 static void on_chores(uv_async_t *async)
 {
     struct dsm_net *net = async->data;
-    struct dsm_tcp_peer *peer = atomic_exchange(&net->chores, NULL);
-    while (peer) {
-        struct dsm_tcp_peer *next = peer->next_chore;
-        unsigned chores = atomic_exchange(&peer->chores, 0);
-        if (chores & DSM_TCP_CHORE_CONNECT)
+    struct dsm_chore *next, *chore = dsm_chores_take(&net->chores);
+    for (; chore; chore = next) {
+        struct dsm_tcp_peer *peer =
+            (void *)((uint8_t *)chore - offsetof(struct dsm_tcp_peer, chore));
+        unsigned what;
+        next = dsm_chore_done(chore, &what);
+        if (what & DSM_TCP_CHORE_CONNECT)
             dsm_tcp_peer_connect(peer);
-        if (chores & DSM_TCP_CHORE_HALF_ENDED && !peer->half_ended_at_ns) {
+        if (what & DSM_TCP_CHORE_HALF_ENDED && !peer->half_ended_at_ns) {
             peer->half_ended_at_ns = dsm_clock_ns();
             dsm_tcp_peer_watch(peer);
         }
-        peer = next;
     }
 }
 
@@ -103,29 +92,11 @@ static void on_tick(uv_timer_t *timer)
             dsm_tcp_peer_watch(peer);
         peer = next;
     }
-    if (!net->links && !net->watched) {
-        net->is_ticking = false;
-        uv_timer_stop(&net->tick);
-    }
-}
-
-void dsm_tcp_tick_start(struct dsm_net *net)
-{
-    if (net->is_ticking)
-        return;
-    net->is_ticking = true;
-    uv_timer_start(&net->tick, on_tick, TICK_MS, TICK_MS);
+    if (!net->links && !net->watched)
+        dsm_chores_stop_ticking(&net->chores);
 }
 
 int dsm_tcp_chore_open(struct dsm_net *net)
 {
-    net->chore_async.data = net;
-    net->tick.data = net;
-    if (uv_timer_init(net->loop, &net->tick))
-        return DSM_E_SYSTEM;
-    net->n_handles++;
-    if (uv_async_init(net->loop, &net->chore_async, on_chores))
-        return DSM_E_SYSTEM;
-    net->n_handles++;
-    return 0;
+    return dsm_chores_open(&net->chores, net->loop, net, on_chores, on_tick, &net->n_handles);
 }

@@ -137,7 +137,7 @@ void dsm_tcp_conn_eof(struct dsm_tcp_conn *conn, int error_number)
     if (conn->rx_lane == DSM_TCP_REPLY && !atomic_load(&peer->ending)) {
         /* The farewell comes on the request lane, which may not have been read as far yet. */
         conn_end(conn);
-        dsm_tcp_chore(peer, DSM_TCP_CHORE_HALF_ENDED);
+        dsm_chores_ask(&peer->conns[0].net->chores, &peer->chore, DSM_TCP_CHORE_HALF_ENDED);
         return;
     }
     if (conn->rx_lane == DSM_TCP_REQUEST)

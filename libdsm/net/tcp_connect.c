@@ -10,6 +10,7 @@
  */
 #define _GNU_SOURCE
 #include "net/tcp.h"
+#include "net/address.h"
 #include "net/hello.h"
 #include "net/sys.h"
 #include "base/bytes.h"
@@ -23,7 +24,6 @@
 
 /* Sockets that have not said who they are: what all peers can need, and some. */
 #define SPARE_STRANGERS 64u
-#define LOUD_REFUSALS   8u
 
 enum link_state {
     LINK_CONNECTING,
@@ -49,21 +49,6 @@ struct dsm_tcp_link {
 };
 
 static void on_link_event(uv_poll_t *watch, int status, int events);
-
-/*
- * A port scanner is not to fill the log, the two connections of one attempt are refused for one
- * reason, and what on_lost tells need not be told twice.
- */
-static void refused(struct dsm_net *net, const char *who, int error, const char *why)
-{
-    uint64_t n = ++net->n_refused;
-    bool is_loud = error != DSM_E_PEER && strcmp(net->last_refusal, why) != 0 &&
-                   (n <= LOUD_REFUSALS || (n & (n - 1)) == 0);
-    dsm_format(net->last_refusal, sizeof net->last_refusal, "%s", why);
-    dsm_log(is_loud ? DSM_LOG_WARN : DSM_LOG_INFO,
-            "rank %u refused a connection from %s: %s (%lu refused so far)", net->self, who, why,
-            n);
-}
 
 /* ---- links ---- */
 
@@ -116,7 +101,7 @@ static struct dsm_tcp_link *link_new(struct dsm_net *net, int fd, enum link_stat
     net->n_strangers++; /* until it has a peer */
     uv_poll_start(&link->watch, state == LINK_CONNECTING ? UV_WRITABLE : UV_READABLE,
                   on_link_event);
-    dsm_tcp_tick_start(net);
+    dsm_chores_start_ticking(&net->chores);
     return link;
 }
 
@@ -145,18 +130,10 @@ static bool link_say(struct dsm_tcp_link *link, uint8_t *packet, size_t len_byte
 static struct dsm_hello own_hello(const struct dsm_net *net, uint32_t to_rank, unsigned lane,
                                   uint64_t attempt)
 {
-    struct dsm_hello hello = {
-        .format_version = DSM_HELLO_FORMAT_VERSION,
-        .rank = net->self,
-        .to_rank = to_rank,
-        .n_ranks = net->n_ranks,
-        .lane = lane,
-        .epoch = net->epoch,
-        .page_bytes = (uint32_t)sysconf(_SC_PAGESIZE),
-        .attempt = attempt,
-    };
-    memcpy(hello.token, net->token, sizeof hello.token);
-    dsm_format(hello.build, sizeof hello.build, "%s", net->build);
+    const struct dsm_hello_self self = {net->self, net->n_ranks, net->epoch, net->token,
+                                        net->build};
+    struct dsm_hello hello = dsm_hello_of(&self, to_rank, attempt);
+    hello.lane = lane;
     return hello;
 }
 
@@ -167,7 +144,7 @@ void dsm_tcp_peer_fail(struct dsm_tcp_peer *peer, int error, const char *why)
 {
     char line[DSM_TCP_WHY_BYTES];
     char who[80];
-    dsm_tcp_address_text((struct sockaddr *)&peer->address, peer->address_len, who, sizeof who);
+    dsm_address_text((struct sockaddr *)&peer->address, peer->address_len, who, sizeof who);
     dsm_format(line, sizeof line, "rank %u at %s: %s", peer->rank, who, why);
     dsm_tcp_peer_drop_links(peer);
     dsm_tcp_peer_lose(peer, error, line);
@@ -218,8 +195,8 @@ static const char *lane_connect(struct dsm_tcp_peer *peer, unsigned lane)
         return "out of memory";
     }
     link->is_ours = true;
-    dsm_tcp_address_text((struct sockaddr *)&peer->address, peer->address_len, link->who,
-                         sizeof link->who);
+    dsm_address_text((struct sockaddr *)&peer->address, peer->address_len, link->who,
+                     sizeof link->who);
     link_set_peer(link, peer, lane);
     return NULL;
 }
@@ -318,7 +295,7 @@ static void link_refuse(struct dsm_tcp_link *link, int error, const char *why)
     uint8_t packet[DSM_HELLO_PACKET_BYTES];
     dsm_format(answer.reason, sizeof answer.reason, "%s", why);
     (void)link_say(link, packet, dsm_hello_pack_answer(&answer, packet));
-    refused(link->net, link->who, error, why);
+    dsm_refusals_note(&link->net->refusals, link->net->self, link->who, error, why);
     link_close(link);
 }
 
@@ -393,7 +370,7 @@ static void take_hello(struct dsm_tcp_link *link, const uint8_t *bytes, size_t l
     const char *reason;
     if (dsm_hello_unpack(bytes, len_bytes, &hello, &reason)) {
         dsm_format(why, sizeof why, "malformed hello: %s", reason);
-        refused(net, link->who, DSM_E_PROTO, why);
+        dsm_refusals_note(&net->refusals, net->self, link->who, DSM_E_PROTO, why);
         link_close(link);
         return;
     }
@@ -434,7 +411,7 @@ static void link_broken(struct dsm_tcp_link *link, const char *why)
                 link->net->self, link->who, why);
         link_close(link);
     } else {
-        refused(link->net, link->who, DSM_E_PROTO, why);
+        dsm_refusals_note(&link->net->refusals, link->net->self, link->who, DSM_E_PROTO, why);
         link_close(link);
     }
 }
@@ -508,7 +485,8 @@ static void shed_a_stranger(struct dsm_net *net)
         oldest = oldest->next;
     if (!oldest)
         return;
-    refused(net, oldest->who, DSM_E_LIMIT, "too many connections that have not said hello");
+    dsm_refusals_note(&net->refusals, net->self, oldest->who, DSM_E_LIMIT,
+                      "too many connections that have not said hello");
     link_close(oldest);
 }
 
@@ -520,7 +498,7 @@ void dsm_tcp_link_accept(struct dsm_net *net, int fd, const struct sockaddr *fro
         shed_a_stranger(net);
     struct dsm_tcp_link *link = link_new(net, fd, LINK_AWAITS_HELLO);
     if (link)
-        dsm_tcp_address_text(from, len, link->who, sizeof link->who);
+        dsm_address_text(from, len, link->who, sizeof link->who);
     else
         dsm_sys_close(fd);
 }
@@ -530,7 +508,8 @@ void dsm_tcp_links_expire(struct dsm_net *net, uint64_t now_ns)
     for (struct dsm_tcp_link *link = net->links, *next; link; link = next) {
         next = link->next;
         if (!link->peer && now_ns >= link->deadline_ns) {
-            refused(net, link->who, DSM_E_TIMEOUT, "no hello in time");
+            dsm_refusals_note(&net->refusals, net->self, link->who, DSM_E_TIMEOUT,
+                              "no hello in time");
             link_close(link);
         }
     }

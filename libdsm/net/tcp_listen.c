@@ -1,28 +1,16 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* tcp_listen.c - addresses and the listener. Runs on the loop's thread, or before it runs. */
+/* tcp_listen.c - the listener. Runs on the loop's thread, or before it runs. */
 #define _GNU_SOURCE
 #include "net/tcp.h"
+#include "net/address.h"
 #include "net/sys.h"
 #include "base/errors.h"
 #include "base/log.h"
-#include "base/parse.h"
 #include <netdb.h>
-#include <stdio.h>
 #include <string.h>
 
 #define LISTEN_BACKLOG  4096
 #define ACCEPTS_AT_ONCE 64
-
-void dsm_tcp_address_text(const struct sockaddr *address, socklen_t len, char *out,
-                          size_t out_bytes)
-{
-    char host[INET6_ADDRSTRLEN + 8], port[8];
-    if (getnameinfo(address, len, host, sizeof host, port, sizeof port,
-                    NI_NUMERICHOST | NI_NUMERICSERV))
-        snprintf(out, out_bytes, "an unknown address");
-    else
-        snprintf(out, out_bytes, strchr(host, ':') ? "[%s]:%s" : "%s:%s", host, port);
-}
 
 static void on_connection(uv_poll_t *watch, int status, int events)
 {
@@ -41,7 +29,7 @@ static void on_connection(uv_poll_t *watch, int status, int events)
                     net->self, strerrordesc_np(errno));
             uv_poll_stop(&net->listen_watch); /* until the next tick: it would fire at once */
             net->is_accept_paused = true;
-            dsm_tcp_tick_start(net);
+            dsm_chores_start_ticking(&net->chores);
             return;
         }
         if (fd < 0)
@@ -60,7 +48,7 @@ static int bind_and_listen(struct dsm_net *net, const struct addrinfo *info)
     socklen_t len = sizeof bound;
     if (getsockname(net->listen_fd, (struct sockaddr *)&bound, &len))
         return errno;
-    dsm_tcp_address_text((struct sockaddr *)&bound, len, net->address, sizeof net->address);
+    dsm_address_text((struct sockaddr *)&bound, len, net->address, sizeof net->address);
     return 0;
 }
 
@@ -101,33 +89,4 @@ int dsm_tcp_listen_start(struct dsm_net *net)
 {
     net->is_accept_paused = false;
     return uv_poll_start(&net->listen_watch, UV_READABLE, on_connection) ? DSM_E_SYSTEM : 0;
-}
-
-int dsm_tcp_peer_set_address(struct dsm_tcp_peer *peer, const char *text)
-{
-    const char *colon = strrchr(text, ':');
-    char host[INET6_ADDRSTRLEN + 8];
-    size_t host_bytes = colon ? (size_t)(colon - text) : 0;
-    bool is_bracketed = host_bytes >= 2 && text[0] == '[' && colon[-1] == ']';
-    if (is_bracketed) {
-        text++;
-        host_bytes -= 2;
-    }
-    const struct addrinfo hints = {.ai_family = AF_UNSPEC,
-                                   .ai_socktype = SOCK_STREAM,
-                                   .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV};
-    struct addrinfo *info;
-    uint64_t port;
-    if (host_bytes == 0 || host_bytes >= sizeof host ||
-        dsm_parse_u64(colon + 1, 1, UINT16_MAX, &port))
-        return DSM_E_INVAL;
-    memcpy(host, text, host_bytes);
-    host[host_bytes] = '\0';
-    if (getaddrinfo(host, colon + 1, &hints, &info))
-        return DSM_E_INVAL;
-    memcpy(&peer->address, info->ai_addr, info->ai_addrlen);
-    peer->address_len = info->ai_addrlen;
-    peer->has_address = true;
-    freeaddrinfo(info);
-    return 0;
 }

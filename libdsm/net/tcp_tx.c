@@ -36,7 +36,7 @@ int dsm_tcp_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t 
         /* If the connection came up meanwhile, that wrote the queue and the chore finds nothing to
          * do. */
         if (!atomic_exchange(&peer->is_wanted, true))
-            dsm_tcp_chore(peer, DSM_TCP_CHORE_CONNECT);
+            dsm_chores_ask(&peer->conns[0].net->chores, &peer->chore, DSM_TCP_CHORE_CONNECT);
         return 0;
     }
     if (!atomic_exchange(&conn->is_dirty, true)) {
