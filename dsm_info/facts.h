@@ -16,6 +16,9 @@ json_t *dsm_info_limits(void);
 /* The features that the kernel's userfaultfd offers to this user, or why there is none. */
 json_t *dsm_info_userfaultfd(void);
 /* Devices, their ports and addresses. rdma.c, or rdma_none.c without the libraries. */
+/* What dsm_init takes when DSM_REGION_SIZE is not given. */
+#define DSM_INFO_REGION_BYTES (64ull << 30)
+
 json_t *dsm_info_rdma_devices(void);
 
 /* All of it as text. */

@@ -10,9 +10,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define GIB (1ull << 30)
-/* What dsm_init takes when DSM_REGION_SIZE is not given. */
-#define REGION_BYTES (64 * GIB)
+#define REGION_BYTES DSM_INFO_REGION_BYTES
 /* Two connections to each of some hundred ranks. */
 #define FILES_NEEDED 1024u
 /* Pinned by the rdma transport before anything of the region is. */

@@ -72,10 +72,10 @@ static void print_devices(const json_t *list)
             printf("  %s: %s\n", text_of(device, "name"), text_of(device, "reason"));
             continue;
         }
-        printf("  %s: %lld queue pairs, %lld work requests in each, %lld memory regions%s\n",
+        printf("  %s: %lld queue pairs, %lld work requests in each, %lld memory regions; %s\n",
                text_of(device, "name"), number_of(device, "max_queue_pairs"),
                number_of(device, "max_work_requests"), number_of(device, "max_memory_regions"),
-               is_set(device, "on_demand_paging") ? ", on-demand paging" : "");
+               text_of(device, "paging"));
         json_array_foreach(json_object_get(device, "ports"), j, port) print_port(port);
     }
 }

@@ -2,6 +2,7 @@
 /* rdma.c - devices, their ports and the addresses of these. */
 #define _GNU_SOURCE
 #include "dsm_info/facts.h"
+#include "net/rdma_plan.h"
 #include <arpa/inet.h>
 #include <infiniband/verbs.h>
 #include <string.h>
@@ -75,14 +76,16 @@ static json_t *describe_device(struct ibv_device *device)
         return json_pack("{s:s, s:b, s:s, s:[]}", "name", name, "usable", 0, "reason",
                          "it cannot be asked", "ports");
     }
+    char paging[160];
+    bool pages = dsm_rdma_plan_on_demand(&attr, DSM_INFO_REGION_BYTES, paging, sizeof paging);
     json_t *ports = json_array();
     for (uint8_t port = 1; port <= attr.orig_attr.phys_port_cnt; port++)
         json_array_append_new(ports, describe_port(verbs, port));
-    json_t *found = json_pack(
-        "{s:s, s:b, s:s, s:b, s:i, s:i, s:i, s:o}", "name", name, "usable", 1, "reason", "",
-        "on_demand_paging", (attr.odp_caps.general_caps & IBV_ODP_SUPPORT) != 0, "max_queue_pairs",
-        attr.orig_attr.max_qp, "max_work_requests", attr.orig_attr.max_qp_wr, "max_memory_regions",
-        attr.orig_attr.max_mr, "ports", ports);
+    json_t *found =
+        json_pack("{s:s, s:b, s:s, s:b, s:s, s:i, s:i, s:i, s:o}", "name", name, "usable", 1,
+                  "reason", "", "on_demand_paging", pages, "paging", paging, "max_queue_pairs",
+                  attr.orig_attr.max_qp, "max_work_requests", attr.orig_attr.max_qp_wr,
+                  "max_memory_regions", attr.orig_attr.max_mr, "ports", ports);
     (void)ibv_close_device(verbs);
     return found;
 }

@@ -16,8 +16,7 @@
 /* Longer than tcp's: rdma_cm repeats a message that was lost after 4.3 seconds. */
 #define DEFAULT_CONNECT_TIMEOUT_S 30.0
 /* How long close waits for peers that do not read. */
-#define MAX_LINGER_NS  (1 * DSM_NS_PER_S)
-#define LINGER_STEP_US 200
+#define MAX_LINGER_NS (1 * DSM_NS_PER_S)
 
 static void free_net(struct dsm_net *net)
 {
@@ -74,13 +73,19 @@ static void on_device(uv_poll_t *watch, int status, int events)
     (void)events;
     while (!net->is_closing && !ibv_get_async_event(net->verbs, &event)) {
         enum ibv_event_type type = event.event_type;
+        bool is_pair = type == IBV_EVENT_QP_FATAL || type == IBV_EVENT_QP_REQ_ERR ||
+                       type == IBV_EVENT_QP_ACCESS_ERR;
+        uint32_t number = is_pair ? event.element.qp->qp_num : 0;
         ibv_ack_async_event(&event);
+        if (is_pair)
+            dsm_rdma_qp_failed(net, number, ibv_event_type_str(type));
         if (type == IBV_EVENT_DEVICE_FATAL || type == IBV_EVENT_CQ_ERR || type == IBV_EVENT_SRQ_ERR)
             dsm_rdma_device_gone(net, ibv_event_type_str(type));
         else if (type == IBV_EVENT_PORT_ERR)
             dsm_log(DSM_LOG_WARN, "rdma: %s port %u: the link is down", net->place.device,
                     net->place.port);
     }
+    dsm_rdma_flush(net);
 }
 
 static int open_watch(struct dsm_net *net, uv_poll_t *watch, int fd)
@@ -114,9 +119,23 @@ static int open_handles(struct dsm_net *net)
                : 0;
 }
 
+/* The library's own memory, which cards write to, must stay the parent's where the kernel does not
+ * see to that itself (before 5.12); ours always does (rdma_memory.c). */
+static int prepare_for_fork(void)
+{
+    int number = ibv_is_fork_initialized() == IBV_FORK_DISABLED ? ibv_fork_init() : 0;
+    if (!number)
+        return 0;
+    dsm_log(DSM_LOG_ERROR, "rdma: this process could not fork with a device open: %s",
+            strerrordesc_np(number));
+    return DSM_E_UNSUPPORTED;
+}
+
 static int open_device(struct dsm_net *net, const struct dsm_net_config *config)
 {
     int error = dsm_rdma_place_choose(&config->rdma, config->listen_host, &net->place);
+    if (!error)
+        error = prepare_for_fork();
     if (!error)
         error = dsm_rdma_cm_open(net);
     if (!error && ibv_query_device(net->verbs, &net->attr))
@@ -223,21 +242,27 @@ static void rdma_peer_left(struct dsm_net *net, uint32_t rank)
         atomic_store(&net->peers[rank].has_left, true);
 }
 
-/* Frames go out as their receivers make room, which their messages tell; what else comes is thrown
- * away. There is no event for the last acknowledgement; it takes as long as a round trip. */
+static bool is_all_out(struct dsm_net *net)
+{
+    bool is_out = true;
+    for (uint32_t rank = 0; rank < net->n_ranks; rank++)
+        for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
+            is_out &= dsm_rdma_tx_is_out(&net->peers[rank].conns[lane]);
+    return is_out;
+}
+
+/* Frames go out as their receivers make room, which their messages tell, and the last one is out
+ * when its completion is here; what else comes is thrown away. */
 static void linger(struct dsm_net *net)
 {
-    uint64_t until_ns = dsm_clock_ns() + MAX_LINGER_NS;
-    for (;;) {
-        bool is_all_out = true;
-        for (uint32_t rank = 0; rank < net->n_ranks; rank++)
-            for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
-                is_all_out &= dsm_rdma_tx_is_out(&net->peers[rank].conns[lane]);
-        if (is_all_out || dsm_clock_ns() >= until_ns)
-            return;
+    uint64_t now_ns = dsm_clock_ns(), until_ns = now_ns + MAX_LINGER_NS;
+    while (!is_all_out(net) && now_ns < until_ns) {
         dsm_rdma_read_all(net);
         (void)dsm_rdma_reap(net, true);
-        (void)usleep(LINGER_STEP_US);
+        dsm_rdma_cm_drain(net);
+        if (!is_all_out(net))
+            dsm_rdma_await_any(net, (int)((until_ns - now_ns) / DSM_NS_PER_MS) + 1);
+        now_ns = dsm_clock_ns();
     }
 }
 

@@ -86,7 +86,7 @@ struct dsm_rdma_cq {
     /* Taken out by who only had to know whether there is something. */
     struct ibv_wc stash[DSM_RDMA_BATCH];
     atomic_int n_stashed;
-    int stash_at;
+    struct ibv_wc taken[DSM_RDMA_BATCH]; /* by the holder of the lock; not on a handler's stack */
     atomic_ullong n_completions;
 };
 
@@ -101,6 +101,8 @@ struct dsm_rdma_lane {
     /* Read, and to be handed to the card again several at a time; under the queue's lock. */
     struct dsm_rdma_buffer *again[DSM_RDMA_AGAIN];
     unsigned n_again;
+    struct ibv_recv_wr wr[DSM_RDMA_AGAIN];
+    struct ibv_sge sge[DSM_RDMA_AGAIN];
     bool is_due;                                 /* one of them took no credit */
     struct dsm_rdma_peer *heard[DSM_RDMA_AGAIN]; /* whose they were */
     unsigned n_heard;
@@ -415,7 +417,10 @@ struct dsm_rdma_buffer *dsm_rdma_buffer_take(struct dsm_net *net);
 struct dsm_rdma_buffer *dsm_rdma_buffer_take_kept(struct dsm_net *net);
 void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer);
 /* Up to DSM_RDMA_AGAIN. */
+/* (lane's lock held) At most DSM_RDMA_AGAIN buffers to the card. */
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n);
+/* The same with one, and without the lock. */
+void dsm_rdma_receive_one(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *buffer);
 
 /* rdma_region.c */
 int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
@@ -443,6 +448,10 @@ void dsm_rdma_link_quiesce(struct dsm_rdma_link *link);
 void dsm_rdma_link_close(struct dsm_rdma_link *link);
 /* (a lane's lock held) NULL: a queue pair that is gone. */
 struct dsm_rdma_qp *dsm_rdma_qp_find(struct dsm_net *net, uint32_t number);
+/* Closing: takes events, of which only ends matter. */
+void dsm_rdma_cm_drain(struct dsm_net *net);
+/* The loop's thread: the device says that a queue pair is of no use any more. */
+void dsm_rdma_qp_failed(struct dsm_net *net, uint32_t number, const char *why);
 /* Lets the peer write to our memory. */
 int dsm_rdma_link_trust(struct dsm_rdma_link *link);
 
@@ -519,6 +528,8 @@ void dsm_rdma_claim(struct dsm_net *net);
 void dsm_rdma_release(struct dsm_net *net);
 int dsm_rdma_poll(struct dsm_net *net, int64_t timeout_us);
 void dsm_rdma_kick(struct dsm_net *net);
+/* Closing: sleeps until something may have come on any queue, or from rdma_cm. */
+void dsm_rdma_await_any(struct dsm_net *net, int timeout_ms);
 int dsm_rdma_poll_fd(struct dsm_net *net);
 void dsm_rdma_serve(struct dsm_net *net);
 

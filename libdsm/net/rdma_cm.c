@@ -183,7 +183,7 @@ static void throw_mail_away(struct dsm_rdma_link *link)
 {
     struct dsm_rdma_buffer *buffer = atomic_exchange(&link->mail, NULL);
     if (buffer)
-        dsm_rdma_receive_again(&link->net->lanes[DSM_RDMA_REQUEST], &buffer, 1);
+        dsm_rdma_receive_one(&link->net->lanes[DSM_RDMA_REQUEST], buffer);
 }
 
 void dsm_rdma_link_quiesce(struct dsm_rdma_link *link)
@@ -548,6 +548,35 @@ static void on_cm_events(uv_poll_t *watch, int uv_status, int uv_events)
     }
     dsm_rdma_leave(before);
     dsm_rdma_flush(net);
+}
+
+void dsm_rdma_cm_drain(struct dsm_net *net)
+{
+    struct rdma_cm_event *event;
+    while (!rdma_get_cm_event(net->cm, &event)) {
+        struct rdma_cm_id *id = event->id;
+        const struct dsm_rdma_link *link = id == net->listener ? NULL : id->context;
+        bool is_new = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
+        bool is_end = event->event == RDMA_CM_EVENT_DISCONNECTED;
+        (void)rdma_ack_cm_event(event);
+        if (is_new) {
+            (void)rdma_reject(id, NULL, 0);
+            (void)rdma_destroy_id(id);
+        } else if (is_end && link && link->peer) {
+            atomic_store(&link->peer->is_losing, true); /* nobody is there to get the rest */
+        }
+    }
+}
+
+void dsm_rdma_qp_failed(struct dsm_net *net, uint32_t number, const char *why)
+{
+    const struct dsm_rdma_qp *qp = dsm_rdma_qp_find(net, number); /* this thread alone changes it */
+    char line[DSM_RDMA_WHY_BYTES];
+    if (!qp || qp->link->state != DSM_RDMA_LINK_UP)
+        return; /* its deadline, or the other end */
+    dsm_format(line, sizeof line, "rank %u is gone: %s lane: %s", qp->link->peer->rank,
+               dsm_rdma_lane_name(qp->lane), why);
+    dsm_rdma_peer_break(qp->link->peer, DSM_E_PEER, line);
 }
 
 /* ---- listening ---- */

@@ -165,7 +165,7 @@ static const struct candidate *choose(const struct candidates *all,
         const struct candidate *c = &all->at[i];
         if (!fits(c, config) || !c->has_address || !c->is_active)
             continue;
-        if (config->has_gid_index ? c->gid_index != config->gid_index : !c->is_v2)
+        if (!c->is_v2 || (config->has_gid_index && c->gid_index != config->gid_index))
             continue;
         if (has_wanted && c->address.s_addr == wanted.s_addr)
             return c;
@@ -195,7 +195,8 @@ static int refuse(const struct candidates *all, const struct dsm_net_rdma_config
         dsm_log(DSM_LOG_ERROR, "DSM_RDMA_PORT=%u: no such port; there is: %s", config->port, list);
     else if (config->has_gid_index)
         dsm_log(DSM_LOG_ERROR, "DSM_RDMA_GID_INDEX=%u: %s; there is: %s", config->gid_index,
-                has_gid ? "that GID has no IPv4 address, or its port is not active" : "no such GID",
+                has_gid ? "that GID is no IPv4 address for RoCE v2, or its port is not active"
+                        : "no such GID",
                 list);
     else
         dsm_log(DSM_LOG_ERROR, "rdma: no address to listen on: %s", list);

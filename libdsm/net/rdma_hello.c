@@ -271,7 +271,7 @@ static bool take_next_mail(struct dsm_net *net)
         struct dsm_rdma_buffer *buffer = atomic_exchange(&link->mail, NULL);
         if (buffer) {
             take_mail(link, buffer);
-            dsm_rdma_receive_again(&net->lanes[DSM_RDMA_REQUEST], &buffer, 1);
+            dsm_rdma_receive_one(&net->lanes[DSM_RDMA_REQUEST], buffer);
             return true;
         }
         if (atomic_exchange(&link->has_spoken_too_much, false)) {

@@ -2,8 +2,8 @@
 /*
  * rdma_memory.c - the protection domain, the lanes' shared receive queues, and registered buffers.
  * Slabs are shared mappings, so that a forked child copies nothing under the card's hands, and are
- * left out of the child (MADV_DONTFORK); ibv_fork_init, which costs a system call and a page walk
- * for every registration, is not needed for them, nor for the region's views, which are the same.
+ * left out of the child (MADV_DONTFORK). They do not need ibv_fork_init, nor do the region's views,
+ * which are the same.
  */
 #define _GNU_SOURCE
 #include "net/rdma.h"
@@ -137,8 +137,8 @@ void dsm_rdma_buffer_give(struct dsm_net *net, struct dsm_rdma_buffer *buffer)
  * cannot fail but by a device that is gone, which ends all links by itself. */
 void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer **buffers, int n)
 {
-    struct ibv_recv_wr wr[DSM_RDMA_AGAIN], *bad;
-    struct ibv_sge sge[DSM_RDMA_AGAIN];
+    struct ibv_recv_wr *wr = lane->wr, *bad;
+    struct ibv_sge *sge = lane->sge;
     for (int i = 0; i < n; i++) {
         sge[i] = (struct ibv_sge){(uintptr_t)buffers[i]->bytes, DSM_RDMA_MESSAGE_BYTES,
                                   buffers[i]->lkey};
@@ -149,6 +149,13 @@ void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *
     }
     if (n)
         (void)ibv_post_srq_recv(lane->srq, wr, &bad);
+}
+
+void dsm_rdma_receive_one(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *buffer)
+{
+    dsm_mutex_lock(&lane->cq.lock);
+    dsm_rdma_receive_again(lane, &buffer, 1);
+    dsm_mutex_unlock(&lane->cq.lock);
 }
 
 int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers)
@@ -165,7 +172,7 @@ int dsm_rdma_memory_admit(struct dsm_net *net, uint32_t n_peers)
         while (list) {
             struct dsm_rdma_buffer *buffer = list;
             list = list->next;
-            dsm_rdma_receive_again(&net->lanes[lane], &buffer, 1);
+            dsm_rdma_receive_one(&net->lanes[lane], buffer);
         }
     }
     return 0;

@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -291,6 +292,19 @@ int dsm_rdma_poll(struct dsm_net *net, int64_t timeout_us)
     clear_kick(net);
     dsm_rdma_leave(before);
     return n;
+}
+
+void dsm_rdma_await_any(struct dsm_net *net, int timeout_ms)
+{
+    bool is_there = must_look(&net->sends);
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
+        is_there |= must_look(&net->lanes[lane].cq);
+    struct pollfd fds[] = {{.fd = net->poll_fd, .events = POLLIN},
+                           {.fd = net->cm->fd, .events = POLLIN}};
+    if (!is_there)
+        (void)poll(fds, 2, timeout_ms);
+    take_events(net, 0);
+    clear_kick(net);
 }
 
 int dsm_rdma_poll_fd(struct dsm_net *net)

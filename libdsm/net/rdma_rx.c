@@ -266,7 +266,7 @@ int dsm_rdma_rx_read(struct dsm_net *net, unsigned lane_index, enum dsm_rdma_rea
         dsm_mutex_lock(&lane->cq.lock);
     }
     for (int n_messages = 0; n_messages < MAX_MESSAGES_AT_ONCE;) {
-        struct ibv_wc wc[DSM_RDMA_BATCH];
+        struct ibv_wc *wc = lane->cq.taken;
         int n = dsm_rdma_cq_take(&lane->cq, wc);
         for (int i = 0; i < n; i++)
             if (take_completion(net, lane, &wc[i], reader, &n_frames))

@@ -472,6 +472,8 @@ static uint64_t retire(struct dsm_rdma_conn *conn)
 static void take_failed(const struct dsm_rdma_conn *conn, const struct ibv_wc *wc)
 {
     char why[DSM_RDMA_WHY_BYTES];
+    if (atomic_load(&conn->peer->is_losing))
+        return;
     dsm_format(why, sizeof why,
                "rank %u is gone: %s lane: %s (vendor code 0x%x), after %lu messages received and "
                "%lu frames sent",
@@ -498,9 +500,9 @@ static uint64_t take_sent(struct dsm_net *net, const struct ibv_wc *wc)
         return 0;
     }
     if (wc->status != IBV_WC_SUCCESS) {
-        /* All that was posted goes back with the queue pair. Flushed: somebody has ended it. */
-        if (wc->status != IBV_WC_WR_FLUSH_ERR)
-            take_failed(conn, wc);
+        /* All that was posted goes back with the queue pair. Flushed: if we have not ended it
+         * (which is noted before), the card has. */
+        take_failed(conn, wc);
         return 0;
     }
     dsm_mutex_lock(&conn->tx.lock);
@@ -541,7 +543,7 @@ bool dsm_rdma_reap(struct dsm_net *net, bool may_wait)
     bool has_some = false;
     int n;
     do {
-        struct ibv_wc wc[DSM_RDMA_BATCH];
+        struct ibv_wc *wc = net->sends.taken;
         uint64_t cookies[DSM_RDMA_BATCH];
         unsigned n_cookies = 0;
         if (!dsm_mutex_trylock(&net->sends.lock)) {
@@ -622,7 +624,8 @@ bool dsm_rdma_tx_is_out(struct dsm_rdma_conn *conn)
     dsm_mutex_lock(&tx->lock);
     if (tx->qp && !tx->is_ending && !tx->queue.head)
         mark_end(conn);
-    bool is_out = !tx->qp || (!tx->queue.head && tx->posted_head == tx->posted_tail);
+    bool is_out = !tx->qp || atomic_load(&conn->peer->is_losing) ||
+                  (!tx->queue.head && tx->posted_head == tx->posted_tail);
     dsm_mutex_unlock(&tx->lock);
     return is_out;
 }
