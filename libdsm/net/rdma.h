@@ -134,7 +134,7 @@ struct dsm_rdma_tx {
     struct dsm_frame_queue queue;
     uint32_t head_sent_bytes;   /* of the head frame's payload */
     bool head_is_begun;         /* its header has been sent */
-    uint32_t n_sent;            /* messages that take a credit */
+    _Atomic uint32_t n_sent;    /* messages that take a credit; counted before they are posted */
     _Atomic uint32_t n_handled; /* of them, by the peer */
     uint32_t credits;
     uint32_t requests_left; /* of the send queue */
@@ -490,8 +490,8 @@ void dsm_rdma_tx_flush(struct dsm_net *net);
 void dsm_rdma_tx_up(struct dsm_rdma_conn *conn, struct ibv_qp *qp);
 void dsm_rdma_tx_dirty(struct dsm_rdma_conn *conn);
 void dsm_rdma_tx_tell(struct dsm_rdma_peer *peer);
-/* What the peer has handled, as it told. */
-void dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled);
+/* What the peer has handled, as it told. False: more than it was sent. */
+bool dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled);
 /* Hands back every cookie; nothing is posted or queued any more. */
 void dsm_rdma_tx_drain(struct dsm_rdma_conn *conn);
 /* Takes completions of sends; runs on_sent. True: there were some. */

@@ -129,8 +129,14 @@ static int take_message(struct dsm_rdma_conn *conn, struct dsm_rdma_link *link,
     }
     enum dsm_rdma_kind kind = bytes[0];
     bool has_header = kind == DSM_RDMA_FRAME || kind == DSM_RDMA_LANDED;
-    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++)
-        dsm_rdma_tx_credit(&conn->peer->conns[lane], dsm_get_u32(bytes + 4 + 4 * lane));
+    for (unsigned lane = 0; lane < DSM_RDMA_LANES; lane++) {
+        uint32_t n_handled = dsm_get_u32(bytes + 4 + 4 * lane);
+        if (!dsm_rdma_tx_credit(&conn->peer->conns[lane], n_handled)) {
+            refuse(conn, "it has handled %u messages of the %s lane, and was sent fewer", n_handled,
+                   dsm_rdma_lane_name(lane));
+            return 0;
+        }
+    }
     if (has_header && len_bytes < DSM_RDMA_HEAD_BYTES) {
         refuse(conn, "%u bytes, at least %u are a frame", len_bytes, DSM_RDMA_HEAD_BYTES);
         return 0;
@@ -224,7 +230,8 @@ static bool take_completion(struct dsm_net *net, struct dsm_rdma_lane *lane,
     if (reader == DSM_RDMA_FORGET) {
         if (wc->byte_len >= DSM_RDMA_WORD_BYTES)
             for (unsigned i = 0; i < DSM_RDMA_LANES; i++)
-                dsm_rdma_tx_credit(&link->peer->conns[i], dsm_get_u32(buffer->bytes + 4 + 4 * i));
+                (void)dsm_rdma_tx_credit(&link->peer->conns[i],
+                                         dsm_get_u32(buffer->bytes + 4 + 4 * i));
         return true;
     }
     uint32_t n_taken = conn->rx.n_taken;

@@ -437,9 +437,11 @@ static void confirm_told(struct dsm_rdma_conn *reply, uint32_t n_handled)
     dsm_mutex_unlock(&reply->tx.lock);
 }
 
-void dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled)
+bool dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled)
 {
     struct dsm_rdma_tx *tx = &conn->tx;
+    if ((int32_t)(n_handled - atomic_load(&tx->n_sent)) > 0)
+        return false;
     if (conn->lane == DSM_RDMA_REPLY)
         confirm_told(conn, n_handled);
     uint32_t before = atomic_load(&tx->n_handled);
@@ -449,6 +451,7 @@ void dsm_rdma_tx_credit(struct dsm_rdma_conn *conn, uint32_t n_handled)
             break;
     if (atomic_load(&tx->waits_for_credit) && atomic_exchange(&tx->waits_for_credit, false))
         dsm_rdma_tx_dirty(conn);
+    return true;
 }
 
 /* ---- completions ---- */

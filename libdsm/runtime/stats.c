@@ -50,7 +50,8 @@
     XX(net_wakes)                                                                                  \
     XX(net_credits)                                                                                \
     XX(net_landed)                                                                                 \
-    XX(net_copied)
+    XX(net_copied)                                                                                 \
+    XX(net_pinned_bytes)
 
 #define HISTOGRAM_MAP(XX)                                                                          \
     XX(fault_latency)                                                                              \
@@ -108,6 +109,7 @@ static void gather_net(const struct dsm_driver *d, struct dsm_stats *out)
     out->net_credits = c.credits;
     out->net_landed = c.landed;
     out->net_copied = c.eager;
+    out->net_pinned_bytes = c.pinned_bytes;
 }
 
 void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)

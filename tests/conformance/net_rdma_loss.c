@@ -183,8 +183,8 @@ START_TEST(address_without_a_route_is_a_loss)
 {
     node_connect_timeout_s = 2;
     lose_rank_1_at("192.0.2.1:7433", "no way to that address", "no connection within 2000 ms");
-    node_connect_timeout_s = 0;
     lose_rank_1_at("127.0.0.1:7433", "", "");
+    node_connect_timeout_s = 0;
 }
 END_TEST
 
@@ -195,7 +195,7 @@ struct ident {
     uint8_t magic[4], qp_number[4], psn[4], mtu, reserved[3];
 };
 #define WORD_BYTES 32u
-enum { KIND_HELLO = 1, KIND_ANSWER = 2 };
+enum { KIND_HELLO = 1, KIND_ANSWER = 2, KIND_READY = 3 };
 
 /* One that connects by hand. */
 struct stranger {
@@ -262,7 +262,8 @@ static void hear_the_end(struct stranger *s)
         ck_assert_int_eq(rdma_get_cm_event(s->id->channel, &event), 0);
         type = event->event;
         ck_assert_int_eq(rdma_ack_cm_event(event), 0);
-    } while (type != RDMA_CM_EVENT_DISCONNECTED);
+        /* Rejected: it hung up before it knew that the connection stands. */
+    } while (type != RDMA_CM_EVENT_DISCONNECTED && type != RDMA_CM_EVENT_REJECTED);
     struct ibv_wc wc;
     ck_assert_int_eq(ibv_poll_cq(s->id->recv_cq, 1, &wc), 0); /* without an answer */
 }
@@ -339,6 +340,33 @@ START_TEST(hello_that_does_not_fit_is_refused_with_a_reason)
 }
 END_TEST
 
+/* A peer that claims to have handled what it was never sent: credits would be wrong for ever. */
+START_TEST(peer_that_has_handled_more_than_there_was_is_lost)
+{
+    struct node door;
+    struct stranger s = {0};
+    struct ident ident = good_ident();
+    struct dsm_hello hello = good_hello();
+    struct dsm_hello_answer answer;
+    uint8_t packet[DSM_HELLO_PACKET_BYTES];
+    open_door(&door);
+    ck_assert(knock(&s, &door, &ident));
+    say(&s, KIND_HELLO, packet, dsm_hello_pack(&hello, packet));
+    hear(&s, &answer);
+    ck_assert_int_eq(answer.status, DSM_HELLO_ACCEPTED);
+    memset(s.out, 0, sizeof s.out);
+    s.out[0] = KIND_READY;
+    dsm_put_u32(s.out + 8, 3); /* of the reply lane */
+    ck_assert_int_eq(rdma_post_send(s.id, NULL, s.out, WORD_BYTES, s.mr, 0), 0);
+    await(&door, &door.n_lost, 1);
+    ck_assert_int_eq(door.lost_error, DSM_E_PROTO);
+    ck_assert_msg(strstr(door.lost_why, "it has handled 3 messages of the reply lane"), "\"%s\"",
+                  door.lost_why);
+    go(&s);
+    node_close(&door);
+}
+END_TEST
+
 START_TEST(one_that_does_not_speak_as_a_rank_is_turned_away)
 {
     struct node door;
@@ -396,11 +424,15 @@ START_TEST(device_that_goes_is_the_loss_of_every_peer)
     (void)key_of(&nodes[1], 0, 4096);
     send_bytes(&nodes[0], 0, 0, 4096, 0);
     await(&nodes[1], &nodes[1].n_payloads, 1);
-    /* The kernel lets it go when nobody uses it any more, which is when this process has ended. */
-    pid_t child = fork();
-    if (child == 0) {
+    /* The kernel lets it go when nobody has it open any more, which is when this process has ended:
+     * so a child does it that has nothing open and is not waited for. */
+    if (fork() == 0) {
         (void)setsid();
-        _exit(!run("rdma link delete dsmrxe0; ip link delete dsmtest0"));
+        (void)execl(
+            "/bin/sh", "sh", "-c",
+            "{ rdma link delete dsmrxe0; ip link delete dsmtest0; } >/dev/null 2>&1 </dev/null",
+            (char *)NULL);
+        _exit(1);
     }
     for (uint32_t i = 0; i < 2; i++) {
         await(&nodes[i], &nodes[i].n_lost, 1);
@@ -433,6 +465,7 @@ TCase *net_rdma_strangers(void)
     TCase *strangers = tcase_create("strangers over rdma");
     tcase_add_test(strangers, hello_that_does_not_fit_is_refused_with_a_reason);
     tcase_add_test(strangers, one_that_does_not_speak_as_a_rank_is_turned_away);
+    tcase_add_test(strangers, peer_that_has_handled_more_than_there_was_is_lost);
     tcase_add_test(strangers, garbage_in_place_of_a_hello_is_hung_up_on);
     return strangers;
 }

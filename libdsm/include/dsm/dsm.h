@@ -466,6 +466,7 @@ struct dsm_stats {
     uint64_t net_credits;       /* rdma: messages sent only to tell how many may come */
     uint64_t net_landed;        /* rdma: frames received whose bytes were written to their place */
     uint64_t net_copied;        /* rdma: frames sent whose bytes went through buffers */
+    uint64_t net_pinned_bytes;  /* rdma: of the region, registered now */
 };
 
 /* Counters of this rank since dsm_init. Errors: INVAL, STATE. */
