@@ -65,7 +65,8 @@ static void put_order(const struct writer *w, dsm_page_t unit, const struct dsm_
 static void put_pending(const struct writer *w, dsm_page_t unit, const struct dsm_pending *p)
 {
     put(w, (uint64_t)p->access << 8 | (uint64_t)p->is_waited << 4 | (uint64_t)p->is_async << 3 |
-               (uint64_t)p->has_grant << 2 | (uint64_t)p->is_zero << 1 | (uint64_t)p->has_copy);
+               (uint64_t)p->has_grant << 2 | (uint64_t)p->is_zero << 1 | (uint64_t)p->has_copy |
+               (uint64_t)p->is_exclusive << 5);
     put(w, (uint64_t)p->acks_needed << 32 | p->acks_got);
     put(w, (uint64_t)p->announced_bytes << 32 | p->received_bytes);
     put(w, (uint64_t)p->granted_by << 32 | p->offered_by);
@@ -107,6 +108,7 @@ static void put_dir(const struct writer *w, const void *node)
     uint32_t i;
 
     put(w, (uint64_t)dir->owner << 32 | dir->n_sharers);
+    put(w, (uint64_t)dir->n_undone << 8 | (uint64_t)dir->n_signs << 1 | dir->is_migratory);
     w->out->put_txn(w->out->user, dir->first, dir->txn);
     w->out->put_txn(w->out->user, dir->first, dir->owner_txn);
     for (i = 0; i < dir->n_sharers; i++) {

@@ -257,6 +257,8 @@ static int on_message(struct dsm_step *s, const struct dsm_message *m)
         return dsm_request_on_ack(s, m);
     case DSM_MSG_REFUSE:
         return dsm_request_on_refuse(s, m);
+    case DSM_MSG_UNWRITTEN:
+        return dsm_home_on_unwritten(s, m);
     case DSM_MSG_LOCK_ACQUIRE:
         return dsm_lock_on_acquire(s, m);
     case DSM_MSG_LOCK_FORWARD:
@@ -347,7 +349,7 @@ static void count_fault(struct dsm_core *core, const struct dsm_copy *copy, uint
         core->counters.faults_write++;
     else
         core->counters.faults_upgrade++;
-    if (dsm_copy_access(copy) >= access)
+    if (dsm_copy_allows(copy, access))
         core->counters.faults_local++;
 }
 

@@ -32,6 +32,7 @@ struct dsm_core_config {
                                * room;   0: 1,000,000,000; DSM_FULL_NEVER */
     uint32_t prefetch_window; /* units in flight; 0: 1,024 */
     uint32_t ahead_bytes;     /* fetched ahead by itself at once, at most; 0: nothing is */
+    bool is_never_migratory;  /* as home: no unit is taken for one that migrates */
     const struct dsm_placement_table *placement; /* shared with the driver, not copied */
     uint64_t memory_bytes; /* all of the core's memory; 0: derived from n_pages and n_ranks */
     uint64_t names_max;    /* addresses that may be locks here at one time, and as many that may be
@@ -90,6 +91,9 @@ struct dsm_core_counters {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t fetched_zero, invalidations, downgrades, prefetch_asked;
     uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages */
+    /* Units: found to migrate, and found not to (as home); granted as the only copy for reading,
+     * and of these written later without asking anybody. */
+    uint64_t migratory_found, migratory_undone, migratory_reads, migratory_writes;
     uint64_t evicted_zero, evicted_shared, evicted_owned;
     uint64_t frames_pages, frames_peak_pages;
     uint64_t messages[DSM_MSG_N_TYPES]; /* sent, by type; to itself not counted */

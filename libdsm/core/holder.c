@@ -103,7 +103,10 @@ static void carry_out_invalidate(struct dsm_step *s, struct dsm_copy *copy,
 
 static void carry_out_read(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_order *order)
 {
-    if (copy->state == DSM_COPY_OWNED_WRITE && !dsm_planted(DSM_PLANT_NO_DOWNGRADE)) {
+    if (copy->state == DSM_COPY_OWNED_CLEAN) {
+        if (!dsm_planted(DSM_PLANT_CLEAN_STAYS))
+            dsm_copy_move(s->core, copy, DSM_COPY_OWNED_READ);
+    } else if (copy->state == DSM_COPY_OWNED_WRITE && !dsm_planted(DSM_PLANT_NO_DOWNGRADE)) {
         s->core->counters.downgrades++;
         dsm_copy_move(s->core, copy, DSM_COPY_OWNED_READ);
         dsm_emit_effect(s, copy, DSM_ACTION_DOWNGRADE);
@@ -111,12 +114,21 @@ static void carry_out_read(struct dsm_step *s, struct dsm_copy *copy, const stru
     send_bytes(s, copy, order);
 }
 
+/* The home is told, not asked: it takes the unit for one that migrates no longer. */
+static void tell_unwritten(struct dsm_step *s, const struct dsm_copy *copy)
+{
+    if (!dsm_is_dead(s->core, copy->home))
+        dsm_emit_send(s, copy->home, DSM_LANE_REQUEST, DSM_MSG_UNWRITTEN, copy->first);
+}
+
 /* The unit goes to another owner. */
 static void carry_out_hand_over(struct dsm_step *s, struct dsm_copy *copy,
                                 const struct dsm_order *order)
 {
-    if (order->access == DSM_ACCESS_WRITE)
+    if (order->access != DSM_ACCESS_OWN)
         s->core->counters.invalidations++;
+    if (order->access != DSM_ACCESS_OWN && copy->state == DSM_COPY_OWNED_CLEAN)
+        tell_unwritten(s, copy);
     copy->owner_hint = order->peer;
     dsm_holder_take_away(s, copy);
     if (order->flags & DSM_MSG_F_NO_BYTES)
@@ -143,7 +155,8 @@ static void carry_out(struct dsm_step *s, struct dsm_copy *copy, const struct ds
     }
     if (order->type == DSM_MSG_INVALIDATE)
         carry_out_invalidate(s, copy, order);
-    else if (order->access == DSM_ACCESS_READ)
+    else if (order->access == DSM_ACCESS_READ &&
+             (!(order->flags & DSM_MSG_F_EXCLUSIVE) || dsm_planted(DSM_PLANT_EXCLUSIVE_STAYS)))
         carry_out_read(s, copy, order);
     else
         carry_out_hand_over(s, copy, order);
@@ -152,7 +165,8 @@ static void carry_out(struct dsm_step *s, struct dsm_copy *copy, const struct ds
 /* Whether the program here would lose something that a hold or keep protects. */
 static bool takes_something(const struct dsm_copy *copy, const struct dsm_order *order)
 {
-    if (order->access == DSM_ACCESS_READ && order->type == DSM_MSG_FORWARD)
+    if (order->access == DSM_ACCESS_READ && order->type == DSM_MSG_FORWARD &&
+        !(order->flags & DSM_MSG_F_EXCLUSIVE))
         return copy->state == DSM_COPY_OWNED_WRITE;
     return copy->state != DSM_COPY_ABSENT;
 }
@@ -243,6 +257,9 @@ static bool order_is_plausible(const struct dsm_core *core, const struct dsm_cop
         return false;
     if (m->type == DSM_MSG_FORWARD && (m->access == DSM_ACCESS_NONE || m->access > DSM_ACCESS_OWN))
         return false;
+    if ((m->flags & DSM_MSG_F_EXCLUSIVE) &&
+        (m->access != DSM_ACCESS_READ || (m->flags & DSM_MSG_F_NO_BYTES)))
+        return false;
     /* Each rank asks for a unit once at a time. */
     if (copy->n_orders + 1 >= core->config.n_ranks)
         return false;
@@ -258,7 +275,8 @@ static void take_order(struct dsm_step *s, struct dsm_copy *copy, const struct d
 {
     struct dsm_order order = {.type = m->type,
                               .access = m->access,
-                              .flags = m->flags & (DSM_MSG_F_ASYNC | DSM_MSG_F_NO_BYTES),
+                              .flags = m->flags &
+                                       (DSM_MSG_F_ASYNC | DSM_MSG_F_NO_BYTES | DSM_MSG_F_EXCLUSIVE),
                               .peer = m->peer,
                               .txn = m->txn,
                               .prior = m->prior,

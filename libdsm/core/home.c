@@ -10,6 +10,13 @@
  * The units of a run get the same number, above the last one of each: so what is said about them to
  * one rank often differs in nothing but the unit, and then it is said in one message. (Numbers are
  * only compared within a unit; gaps do no harm.)
+ *
+ * A unit migrates when rank after rank reads and then writes it. The sign is an upgrade by the only
+ * sharer of what another rank wrote last (the adaptive protocols of Cox and Fowler, ISCA 1993, and
+ * of Stenstrom, Brorsson and Sandberg, ISCA 1993). From then on a reader gets it as the owner with
+ * the only copy, which saves the upgrade. An owner that hands it over without having written it
+ * says so (UNWRITTEN), and the unit is an ordinary one again; each such time twice as many signs
+ * are asked for, so that a unit that is now this and now that costs little.
  */
 #include "core/state.h"
 
@@ -158,9 +165,25 @@ static void number(const struct ask *ask, struct dsm_dir *dir)
     dir->txn = dsm_planted(DSM_PLANT_RUN_OWN_NUMBERS) ? dir->txn + 1 : ask->txn;
 }
 
+static void become_owner(const struct ask *ask, struct dsm_dir *dir)
+{
+    dir->owner = ask->asker;
+    dir->owner_txn = dir->txn;
+}
+
+static bool is_exclusive(const struct dsm_dir *dir)
+{
+    return dir->is_migratory && dir->owner != DSM_RANK_NONE && dir->n_sharers == 0;
+}
+
 static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
 {
     number(ask, dir);
+    if (is_exclusive(dir)) {
+        forward(s, ask, dir, 0, DSM_MSG_F_EXCLUSIVE);
+        become_owner(ask, dir);
+        return;
+    }
     if (dir->owner == DSM_RANK_NONE)
         grant(s, ask, dir->txn, 0, DSM_MSG_F_ZERO);
     else
@@ -168,10 +191,37 @@ static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir
     dsm_directory_add_sharer(s->core, dir, ask->asker, dir->txn);
 }
 
-static void become_owner(const struct ask *ask, struct dsm_dir *dir)
+/* An upgrade: does the unit migrate? */
+static void look_for_migration(struct dsm_core *core, const struct ask *ask, struct dsm_dir *dir)
 {
-    dir->owner = ask->asker;
-    dir->owner_txn = dir->txn;
+    if (dir->is_migratory || core->config.is_never_migratory)
+        return;
+    if (dir->n_sharers != 1 || dir->owner == DSM_RANK_NONE || dir->owner == ask->asker) {
+        dir->n_signs = 0;
+        return;
+    }
+    dir->n_signs++;
+    if (dir->n_signs < 1u << dir->n_undone)
+        return;
+    dir->n_signs = 0;
+    dir->is_migratory = true;
+    core->counters.migratory_found++;
+}
+
+int dsm_home_on_unwritten(struct dsm_step *s, const struct dsm_message *m)
+{
+    struct dsm_dir *dir;
+
+    if (m->object >= s->core->config.n_pages)
+        return DSM_E_PROTO;
+    dir = dsm_directory_find(s->core, m->object);
+    if (!dir || !dir->is_migratory)
+        return 0; /* freed meanwhile, or told by somebody else */
+    dir->is_migratory = false;
+    if (dir->n_undone < 3)
+        dir->n_undone++;
+    s->core->counters.migratory_undone++;
+    return 0;
 }
 
 static void serve_write(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
@@ -184,6 +234,8 @@ static void serve_write(struct dsm_step *s, const struct ask *ask, struct dsm_di
     uint32_t acks;
 
     number(ask, dir);
+    if (has_copy)
+        look_for_migration(s->core, ask, dir);
     acks = invalidate_sharers(s, ask, dir);
     if (dir->owner == ask->asker)
         grant(s, ask, dir->txn, acks, DSM_MSG_F_NO_BYTES);

@@ -59,12 +59,14 @@ static bool is_told(const struct dsm_invariant_world *world, dsm_rank_t rank,
         if (copy->first - m->object <
                 (uint64_t)(m->type == DSM_MSG_FORWARD ? m->count : 1) * copy->n_pages &&
             (m->type == DSM_MSG_INVALIDATE ||
-             (m->type == DSM_MSG_FORWARD && m->access != DSM_ACCESS_READ)))
+             (m->type == DSM_MSG_FORWARD &&
+              (m->access != DSM_ACCESS_READ || (m->flags & DSM_MSG_F_EXCLUSIVE)))))
             return true;
     for (ref = copy->order_head; ref;) {
         const struct dsm_order *order = dsm_at(world->cores[rank], ref);
 
-        if (order->type == DSM_MSG_INVALIDATE || order->access != DSM_ACCESS_READ)
+        if (order->type == DSM_MSG_INVALIDATE || order->access != DSM_ACCESS_READ ||
+            (order->flags & DSM_MSG_F_EXCLUSIVE))
             return true;
         ref = order->next;
     }

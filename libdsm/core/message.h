@@ -33,13 +33,15 @@ enum dsm_lane {
  *                is no longer the owner; key (filled in by the driver)
  *   FORWARD      home -> owner. access (READ, WRITE or OWN), peer = asker, txn, prior, request,
  *                acks = acknowledgements the asker will get; F_NO_BYTES: the asker has valid bytes;
- *                F_ASYNC; count = units of one request for which all of this is the same; key of the request (of the home's own request: filled in by its driver)
+ *                F_EXCLUSIVE; F_ASYNC; count = units of one request for which all of this is the same; key of the request (of the home's own request: filled in by its driver)
  *   INVALIDATE   home -> sharer. peer = writer that gets the ACK, txn, prior, request; F_ASYNC
  *   GRANT        owner or home -> asker. access, txn, request, acks; len = bytes that follow (0:
  *                F_ZERO never written, or F_NO_BYTES use the copy you have); count = units of one
  *                request for which all of this is the same, their bytes one behind the other;
  *                offset, room: units above 64 KiB travel in chunks
  *   ACK          sharer -> writer. txn, request
+ *   UNWRITTEN    owner -> home. the unit was granted exclusively for reading (F_EXCLUSIVE), and is
+ *                handed over without having been written. Only advice: safe at any time
  *   REFUSE       home -> asker. the unit cannot be granted; request; peer = the owner that is gone,
  *                or RANK_NONE: not offered any more, or not allocated
  *   OFFER        evictor -> candidate. count = units of the run offered
@@ -97,9 +99,10 @@ enum dsm_lane {
     XX(SYNC_ASK, request)                                                                          \
     XX(SYNC_CANCEL, request)                                                                       \
     XX(SYNC_ANSWER, reply)                                                                         \
-    XX(WORK, request)       /* runtime: a function to run, and that it has ended */               \
+    XX(WORK, request)       /* runtime: a function to run, and that it has ended */                \
     XX(DISTRIBUTE, request) /* runtime: bytes for the private address object */                    \
-    XX(DISTRIBUTED, reply)  /* runtime: its answer; acks = DSM_E code, positive */
+    XX(DISTRIBUTED, reply)  /* runtime: its answer; acks = DSM_E code, positive */                 \
+    XX(UNWRITTEN, request)
 
 enum dsm_message_type {
     DSM_MSG_NONE = 0,
@@ -124,6 +127,7 @@ enum {
     DSM_MSG_F_TRY = 1 << 4,       /* the asker does not want to wait */
     DSM_MSG_F_WANTED = 1 << 5,    /* the giver's threads wait for it again */
     DSM_MSG_F_ABANDONED = 1 << 6, /* the thread that held it has ended */
+    DSM_MSG_F_EXCLUSIVE = 1 << 7, /* access READ: the asker becomes the owner, with the only copy */
 };
 
 struct dsm_message {

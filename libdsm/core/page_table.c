@@ -10,11 +10,14 @@ static const bool moves[DSM_COPY_N_STATES][DSM_COPY_N_STATES] = {
     [DSM_COPY_ABSENT] = {[DSM_COPY_ZERO] = true,
                          [DSM_COPY_SHARED] = true,
                          [DSM_COPY_OWNED_READ] = true,
+                         [DSM_COPY_OWNED_CLEAN] = true,
                          [DSM_COPY_OWNED_WRITE] = true},
     [DSM_COPY_ZERO] = {[DSM_COPY_ABSENT] = true, [DSM_COPY_OWNED_WRITE] = true},
     [DSM_COPY_SHARED] =
         {[DSM_COPY_ABSENT] = true, [DSM_COPY_OWNED_READ] = true, [DSM_COPY_OWNED_WRITE] = true},
     [DSM_COPY_OWNED_READ] = {[DSM_COPY_ABSENT] = true, [DSM_COPY_OWNED_WRITE] = true},
+    [DSM_COPY_OWNED_CLEAN] =
+        {[DSM_COPY_ABSENT] = true, [DSM_COPY_OWNED_READ] = true, [DSM_COPY_OWNED_WRITE] = true},
     [DSM_COPY_OWNED_WRITE] = {[DSM_COPY_ABSENT] = true, [DSM_COPY_OWNED_READ] = true},
 };
 
@@ -63,6 +66,7 @@ static uint8_t class_of(const struct dsm_copy *copy)
     case DSM_COPY_SHARED:
         return DSM_FRAME_SHARED;
     case DSM_COPY_OWNED_READ:
+    case DSM_COPY_OWNED_CLEAN:
     case DSM_COPY_OWNED_WRITE:
         return DSM_FRAME_OWNED;
     case DSM_COPY_N_STATES:

@@ -24,12 +24,14 @@
     XX(KEEP_ALL, "a waiting thread keeps higher units as well as lower ones")                      \
     XX(OTHER_KEY, "bytes are sent with the key of an earlier request")                             \
     XX(RUN_FIRST_PRIOR, "a run of forwards has the grant number of its first unit")                \
-    XX(RUN_OWN_NUMBERS, "the units of a run are numbered each for itself")                    \
+    XX(RUN_OWN_NUMBERS, "the units of a run are numbered each for itself")                         \
     XX(READ_WHILE_WRITTEN, "a reader is let in while a writer holds a reader-writer lock")         \
     XX(TAKE_LEAVES, "who takes from a semaphore leaves what was taken")                            \
     XX(BARRIER_EARLY, "a barrier of threads lets go one short")                                    \
     XX(CANCEL_TWICE, "a wait that was granted is told besides that it was cancelled")              \
-    XX(WANTED_ALWAYS, "a lock is said to be wanted again when it is not")
+    XX(WANTED_ALWAYS, "a lock is said to be wanted again when it is not")                          \
+    XX(CLEAN_STAYS, "who read exclusively may still write alone after another has read")           \
+    XX(EXCLUSIVE_STAYS, "who hands a unit over to an exclusive reader keeps a copy")
 
 enum dsm_plant {
     DSM_PLANT_NONE,

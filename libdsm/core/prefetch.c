@@ -86,7 +86,7 @@ static bool is_wanted(const struct dsm_core *core, const struct dsm_unit *unit, 
     if (!copy)
         return true;
     *has_copy_out = copy->state != DSM_COPY_ABSENT;
-    return dsm_copy_access(copy) < access && !copy->pending && copy->n_effects == 0 &&
+    return !dsm_copy_allows(copy, access) && !copy->pending && copy->n_effects == 0 &&
            copy->receiving_bytes == 0 && !copy->fault_access;
 }
 

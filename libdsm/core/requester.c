@@ -65,6 +65,15 @@ static void ask_home(struct dsm_step *s, struct dsm_copy *copy, uint8_t access)
     m->count = 1;
 }
 
+/* The first write to the only copy: nobody has to be asked. */
+static void write_clean(struct dsm_step *s, struct dsm_copy *copy)
+{
+    dsm_copy_move(s->core, copy, DSM_COPY_OWNED_WRITE);
+    dsm_emit_effect(s, copy, DSM_ACTION_MAP_WRITE);
+    copy->flags |= DSM_COPY_F_MAPPED | DSM_COPY_F_WAKE | DSM_COPY_F_FRESH;
+    s->core->counters.migratory_writes++;
+}
+
 /* A thread wants the unit, now or again after what it waited for has been carried out. */
 void dsm_request_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access)
 {
@@ -73,6 +82,10 @@ void dsm_request_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access
 
     if (core->drops && dsm_drop_covers(core, copy->first)) {
         dsm_request_lose(s, copy, DSM_E_RANGE, DSM_RANK_NONE);
+        return;
+    }
+    if (access == DSM_ACCESS_WRITE && copy->state == DSM_COPY_OWNED_CLEAN && copy->n_effects == 0) {
+        write_clean(s, copy);
         return;
     }
     if (dsm_copy_access(copy) >= access) {
@@ -119,12 +132,17 @@ static void finish(struct dsm_step *s, struct dsm_copy *copy, struct dsm_pending
     struct dsm_core *core = s->core;
     struct dsm_action *map = NULL;
     bool is_waited = pending->is_waited, is_zero = pending->is_zero;
+    bool is_shared = pending->access == DSM_ACCESS_READ && !pending->is_exclusive;
 
     copy->seen = pending->txn;
-    copy->owner_hint = pending->access == DSM_ACCESS_READ ? pending->granted_by : core->config.self;
+    copy->owner_hint = is_shared ? pending->granted_by : core->config.self;
     switch ((enum dsm_message_access)pending->access) {
     case DSM_ACCESS_READ:
-        dsm_copy_move(core, copy, is_zero ? DSM_COPY_ZERO : DSM_COPY_SHARED);
+        dsm_copy_move(core, copy,
+                      is_zero     ? DSM_COPY_ZERO
+                      : is_shared ? DSM_COPY_SHARED
+                                  : DSM_COPY_OWNED_CLEAN);
+        core->counters.migratory_reads += !is_shared;
         if (is_zero) /* mapping it makes the frame: no trap will tell */
             copy->flags &= (uint16_t)~DSM_COPY_F_MARKER;
         if (is_waited || !(copy->flags & DSM_COPY_F_MARKER))
@@ -186,6 +204,8 @@ static bool first_fits(const struct dsm_copy *copy, const struct dsm_pending *pe
     if (pending->txn != 0 && pending->txn != m->txn)
         return false;
     if (m->acks > 0 && m->access != DSM_ACCESS_WRITE)
+        return false;
+    if ((m->flags & DSM_MSG_F_EXCLUSIVE) && (m->access != DSM_ACCESS_READ || !carries_bytes(m)))
         return false;
     if (carries_bytes(m))
         /* Bytes never come for a unit that the program can see: its copy was invalidated before
@@ -283,6 +303,7 @@ static void take_grant(struct dsm_step *s, struct dsm_copy *copy, const struct d
     pending->acks_needed = m->acks;
     pending->granted_by = m->from;
     pending->is_zero = m->flags & DSM_MSG_F_ZERO;
+    pending->is_exclusive = m->flags & DSM_MSG_F_EXCLUSIVE;
     if (m->from != s->core->config.self)
         pending->is_remote = true;
     if (carries_bytes(m)) {

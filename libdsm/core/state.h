@@ -34,6 +34,8 @@
  *     ^  \---- read grant --> SHARED ------------------------/   |    ^
  *     |   \--- own grant ---> OWNED_READ <---- downgrade --------+    |
  *     |    \-- write grant -------------\----- upgrade ---------------+
+ *     |\-- exclusive grant --> OWNED_CLEAN ---- first write ---------/
+ *     |                         \--- read by another ---> OWNED_READ
  *     +------ invalidated, handed over, evicted, dropped: from everywhere
  */
 enum dsm_copy_state {
@@ -41,6 +43,7 @@ enum dsm_copy_state {
     DSM_COPY_ZERO,        /* readable, never written anywhere */
     DSM_COPY_SHARED,      /* readable, somebody else is the owner */
     DSM_COPY_OWNED_READ,  /* readable, this copy is the content */
+    DSM_COPY_OWNED_CLEAN, /* readable, no other copy exists: a write asks nobody */
     DSM_COPY_OWNED_WRITE, /* writable: no other copy exists */
     DSM_COPY_N_STATES
 };
@@ -118,6 +121,7 @@ struct dsm_pending {
     bool is_remote; /* a message was sent or came for it */
     bool has_grant;
     bool is_zero;
+    bool is_exclusive; /* access READ: granted as the only copy */
     bool has_copy;
     bool took_frame; /* the frame is counted because of it */
     uint32_t acks_needed, acks_got;
@@ -154,7 +158,8 @@ struct dsm_dir {
     };
     dsm_txn_t txn;       /* the last transaction */
     dsm_txn_t owner_txn; /* the last grant made to the owner */
-    uint32_t n_sharers;
+    /* Whether the unit migrates: see home.c. */
+    uint32_t n_sharers : 24, is_migratory : 1, n_signs : 4, n_undone : 2;
     dsm_ref spill; /* array of dsm_directory_slots() sharers when they do not fit inline */
     struct dsm_sharer inline_sharers[DSM_DIR_INLINE]; /* sorted by rank, as the spilled ones */
 };
@@ -428,6 +433,11 @@ static inline uint8_t dsm_copy_access(const struct dsm_copy *copy)
            : copy->state == DSM_COPY_ABSENT    ? DSM_ACCESS_NONE
                                                : DSM_ACCESS_READ;
 }
+/* Whether the program here may have the access without anybody being asked. */
+static inline bool dsm_copy_allows(const struct dsm_copy *copy, uint8_t access)
+{
+    return dsm_copy_access(copy) >= access || copy->state == DSM_COPY_OWNED_CLEAN;
+}
 static inline bool dsm_copy_is_owned(const struct dsm_copy *copy)
 {
     return copy->state >= DSM_COPY_OWNED_READ;
@@ -527,6 +537,7 @@ void dsm_view_continue(struct dsm_step *s);
 
 /* ---- home.c */
 int dsm_home_on_request(struct dsm_step *s, const struct dsm_message *m);
+int dsm_home_on_unwritten(struct dsm_step *s, const struct dsm_message *m);
 
 /* ---- lock.c */
 dsm_rank_t dsm_lock_manager(const struct dsm_core *core, uint64_t id);

@@ -129,6 +129,8 @@ static void add_unit_message(struct text *t, const struct dsm_message *m)
         add(t, ", %u bytes", m->len);
     if (m->offset)
         add(t, " at %u", m->offset);
+    if (m->flags & DSM_MSG_F_EXCLUSIVE)
+        add(t, ", exclusive");
     if (m->flags & DSM_MSG_F_ASYNC)
         add(t, ", async");
 }
@@ -143,6 +145,7 @@ static void add_message(struct text *t, const struct dsm_message *m)
     case DSM_MSG_GRANT:
     case DSM_MSG_ACK:
     case DSM_MSG_REFUSE:
+    case DSM_MSG_UNWRITTEN:
     case DSM_MSG_OFFER:
     case DSM_MSG_OFFER_REPLY:
         add_unit_message(t, m);

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Of the frames that follow; the same as DSM_FRAME_VERSION, which this layer does not know. */
-#define DSM_HELLO_FORMAT_VERSION 2u
+#define DSM_HELLO_FORMAT_VERSION 3u
 #define DSM_HELLO_MAX_BYTES      512u /* of a message; a stranger may send no more */
 #define DSM_HELLO_PREFIX_BYTES   4u
 #define DSM_HELLO_PACKET_BYTES   (DSM_HELLO_PREFIX_BYTES + DSM_HELLO_MAX_BYTES)

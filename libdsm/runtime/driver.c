@@ -390,6 +390,7 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         .frame_limit = config->mem_max_bytes >> DSM_PAGE_SHIFT,
         .seed = 0x5eed0000ull + config->self,
         .ahead_bytes = config->ahead_bytes,
+        .is_never_migratory = config->is_never_migratory,
         .placement = d->placement,
     };
     error = DSM_E_NOMEM;

@@ -117,6 +117,7 @@ struct dsm_driver_config {
     uint64_t mem_max_bytes;
     int64_t spin_us; /* -1: adaptive */
     uint32_t ahead_bytes;
+    bool is_never_migratory;
     double fault_timeout_s;
     bool go_on_after_loss; /* DSM_ON_LOSS=continue */
 };

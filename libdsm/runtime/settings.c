@@ -180,6 +180,10 @@ int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out)
     else if ((error = read_size("DSM_FETCH_AHEAD", 0, AHEAD_DEFAULT_BYTES, AHEAD_ALLOWED,
                                 &s.ahead_bytes)))
         return error;
+    text = env("DSM_MIGRATORY");
+    if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+        return wrong("DSM_MIGRATORY", text, "0 or 1");
+    s.is_never_migratory = text && strcmp(text, "0") == 0;
     if (s.ahead_bytes > AHEAD_MAX_BYTES)
         return wrong_number("DSM_FETCH_AHEAD", s.ahead_bytes, AHEAD_ALLOWED);
     if ((error = read_seconds("DSM_FAULT_TIMEOUT", c->fault_timeout_s, 60, &s.fault_timeout_s)) ||

@@ -21,7 +21,8 @@ struct dsm_settings {
     const char *listen_host;
     struct dsm_net_rdma_config rdma;
     int64_t spin_us;
-    uint64_t ahead_bytes; /* fetched ahead at once, at most; 0: nothing */
+    uint64_t ahead_bytes;    /* fetched ahead at once, at most; 0: nothing */
+    bool is_never_migratory; /* DSM_MIGRATORY=0 */
     double fault_timeout_s;
     double join_timeout_s;
     bool go_on_after_loss;

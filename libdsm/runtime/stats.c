@@ -26,6 +26,10 @@
     XX(ahead_asked)                                                                                \
     XX(ahead_used)                                                                                 \
     XX(ahead_wasted)                                                                               \
+    XX(migratory_found)                                                                            \
+    XX(migratory_undone)                                                                           \
+    XX(migratory_reads)                                                                            \
+    XX(migratory_writes)                                                                           \
     XX(evicted_zero)                                                                               \
     XX(evicted_shared)                                                                             \
     XX(evicted_owned)                                                                              \
@@ -137,6 +141,10 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .ahead_asked = c.ahead_asked,
         .ahead_used = c.ahead_used,
         .ahead_wasted = c.ahead_wasted,
+        .migratory_found = c.migratory_found,
+        .migratory_undone = c.migratory_undone,
+        .migratory_reads = c.migratory_reads,
+        .migratory_writes = c.migratory_writes,
         .evicted_zero = c.evicted_zero,
         .evicted_shared = c.evicted_shared,
         .evicted_owned = c.evicted_owned,

@@ -42,6 +42,7 @@ struct rule {
     bool has_room;   /* the last word is room */
     bool is_sync;    /* flags are LOCK_FLAGS, else PAGE_FLAGS */
     bool has_key;    /* ... or key */
+    uint8_t more_flags;
 };
 
 static const struct rule rules[DSM_MSG_N_TYPES] = {
@@ -51,18 +52,21 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
                          .has_count = true,
                          .has_key = true},
     [DSM_MSG_FORWARD] = {.is_known = true,
+                         .more_flags = DSM_MSG_F_EXCLUSIVE,
                          .has_access = true,
                          .has_pages = true,
                          .has_count = true,
                          .has_key = true},
     [DSM_MSG_INVALIDATE] = {.is_known = true, .has_pages = true},
     [DSM_MSG_GRANT] = {.is_known = true,
+                       .more_flags = DSM_MSG_F_EXCLUSIVE,
                        .has_access = true,
                        .has_pages = true,
                        .has_count = true,
                        .may_carry = true},
     [DSM_MSG_ACK] = {.is_known = true, .has_pages = true},
     [DSM_MSG_REFUSE] = {.is_known = true, .has_pages = true},
+    [DSM_MSG_UNWRITTEN] = {.is_known = true, .has_pages = true},
     [DSM_MSG_OFFER] = {.is_known = true, .has_pages = true, .has_count = true},
     [DSM_MSG_OFFER_REPLY] = {.is_known = true, .has_pages = true, .has_room = true},
     [DSM_MSG_LOCK_ACQUIRE] = {.is_known = true, .is_sync = true},
@@ -145,7 +149,7 @@ static const char *check(const struct dsm_message *m, uint8_t version, uint32_t 
     if (m->type >= DSM_MSG_N_TYPES || !rules[m->type].is_known)
         return "unknown message type";
     const struct rule *rule = &rules[m->type];
-    if (m->flags & ~(rule->is_sync ? LOCK_FLAGS : PAGE_FLAGS))
+    if (m->flags & ~((rule->is_sync ? LOCK_FLAGS : PAGE_FLAGS) | rule->more_flags))
         return "unknown flag";
     if (m->access > DSM_ACCESS_OWN || (rule->has_access && m->access == DSM_ACCESS_NONE))
         return "access out of range";

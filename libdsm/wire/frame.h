@@ -15,7 +15,7 @@
 
 #include "core/message.h"
 
-#define DSM_FRAME_VERSION 2
+#define DSM_FRAME_VERSION 3
 
 /* Signal-handler safe. */
 void dsm_frame_encode(const struct dsm_message *message, uint8_t out[DSM_MESSAGE_HEADER_BYTES]);

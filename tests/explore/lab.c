@@ -55,6 +55,7 @@ static struct dsm_core_config core_config(const struct lab *lab, uint32_t rank)
             LAB_HOLD_NS, /* no doubling: how long a hold is must not matter, see digest.h */
         .full_after_ns = lab->config.may_be_full ? LAB_HOLD_NS : DSM_FULL_NEVER,
         .prefetch_window = 4,
+        .is_never_migratory = !lab->config.has_migration,
         .placement = lab->placement,
         .memory_bytes = lab->core_bytes,
         .names_max = 4 * WORLD_MAX_LOCKS, /* little to copy */

@@ -58,6 +58,7 @@ static void usage(FILE *out)
         "  --locks N          and objects, 0 to %u; with --ops, accesses are made under lock 0\n"
         "  --reclaim N        mappings that the kernel drops by itself (0)\n"
         "  --crash            any one rank may die at any moment\n"
+        "  --migrate          homes look for units that migrate\n"
         "  --keeps-end        what is kept for an instruction may be given up as time passes\n"
         "  --placement KIND   cyclic, block, rank or first-touch (cyclic)\n"
         "  --gaps             a trap and the core's hearing of it are two steps, and so are an\n"
@@ -174,6 +175,7 @@ enum {
     OPT_PLACEMENT,
     OPT_GAPS,
     OPT_KEEPS_END,
+    OPT_MIGRATE,
 };
 
 static const struct option long_options[] = {
@@ -202,6 +204,7 @@ static const struct option long_options[] = {
     {"placement", required_argument, NULL, OPT_PLACEMENT},
     {"gaps", no_argument, NULL, OPT_GAPS},
     {"keeps-end", no_argument, NULL, OPT_KEEPS_END},
+    {"migrate", no_argument, NULL, OPT_MIGRATE},
     {NULL, 0, NULL, 0},
 };
 
@@ -254,6 +257,9 @@ static void parse_own(struct options *o, int option, const char *name, const cha
         return;
     case OPT_KEEPS_END:
         o->own.keeps_end = true;
+        return;
+    case OPT_MIGRATE:
+        o->own.has_migration = true;
         return;
     }
 }

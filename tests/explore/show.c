@@ -50,7 +50,9 @@ static void show_message(FILE *out, const struct dsm_message *m)
     fprintf(out, "%s%s%s%s", m->flags & DSM_MSG_F_ASYNC ? " async" : "",
             m->flags & DSM_MSG_F_HAS_COPY ? " has-copy" : "",
             m->flags & DSM_MSG_F_NO_BYTES ? " no-bytes" : "",
-            m->flags & DSM_MSG_F_ZERO ? " zero" : "");
+            m->flags & DSM_MSG_F_ZERO        ? " zero"
+            : m->flags & DSM_MSG_F_EXCLUSIVE ? " exclusive"
+                                             : "");
 }
 
 void show_event(struct lab *lab, uint32_t rank, const struct dsm_event *event)

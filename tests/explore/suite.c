@@ -5,10 +5,11 @@
 #include <string.h>
 #include "core/plant.h"
 
-#define QUICK .is_quick = true
-#define GAPS  .has_gaps = true
-#define ONE   .n_units = 1, .unit_pages = 1
-#define TWO   .n_units = 2, .unit_pages = 1
+#define QUICK   .is_quick = true
+#define GAPS    .has_gaps = true
+#define MIGRATE .has_migration = true
+#define ONE     .n_units = 1, .unit_pages = 1
+#define TWO     .n_units = 2, .unit_pages = 1
 
 /* Homes: unit u is at home on rank u mod n. */
 /* clang-format off */
@@ -85,6 +86,21 @@ const struct suite_instance suite_instances[] = {
     {"runs-walks", "*N|W0W1*|M*", .n_ranks = 3, .n_units = 3, .unit_pages = 1,
      .placement = DSM_PLACEMENT_RANK, GAPS, QUICK, .n_walks = 5000,
      .aim = "runs of units on three ranks: random schedules"},
+    {"migratory", "R0W0|R0W0R0W0", .n_ranks = 2, ONE, GAPS, MIGRATE, QUICK,
+     .aim = "a page that is read and then written, rank after rank"},
+    {"migratory-undone", "W0R0R0|R0W0R0W0", .n_ranks = 2, ONE, MIGRATE, QUICK,
+     .aim = "a page that is handed over unwritten, and is shared again"},
+    {"migratory-far", "|W0R0|R0W0", .n_ranks = 3, ONE, MIGRATE, QUICK,
+     .aim = "a page that migrates, at home elsewhere"},
+    {"migratory-walks", "W0**|R0W0**|**", .n_ranks = 3, ONE, GAPS, MIGRATE, QUICK, .n_walks = 5000,
+     .aim = "a page that begins to migrate, and then any accesses: random schedules"},
+    {"migratory-evict", "W0W1|R0W0*|*", .n_ranks = 3, TWO, .frame_limit = 2, MIGRATE, QUICK,
+     .n_walks = 5000, .aim = "pages that migrate and are evicted: random schedules"},
+    {"migratory-runs", "W0W1|R0W0R1W1|MW1", .n_ranks = 3, TWO, GAPS, MIGRATE, QUICK,
+     .placement = DSM_PLACEMENT_RANK, .n_walks = 5000,
+     .aim = "pages that migrate are asked for at once: random schedules"},
+    {"migratory-crash", "W0R0|R0W0|R0W0R0", .n_ranks = 3, ONE, .n_crashes = 1, MIGRATE, QUICK,
+     .n_walks = 5000, .aim = "a rank dies while a page migrates: random schedules"},
     {"prefetch-three", "P0*|Q0*|", .n_ranks = 3, ONE, QUICK,
      .aim = "the same, at home elsewhere"},
     {"evict-full", "**|*", .n_ranks = 2, TWO, .frame_limit = 1, .may_be_full = true, QUICK,
@@ -127,6 +143,10 @@ const struct suite_instance suite_instances[] = {
      .aim = "two threads of one rank on one page, more accesses"},
     {"reclaim-2", "**|**", .n_ranks = 2, TWO, .n_reclaims = 1,
      .aim = "the kernel drops a mapping, more accesses"},
+    {"migratory-three", "W0|R0W0R0|R0W0", .n_ranks = 3, ONE, MIGRATE,
+     .aim = "a page that migrates on three ranks, and is handed over unwritten"},
+    {"migratory-3", "**|***|***", .n_ranks = 3, ONE, MIGRATE,
+     .aim = "all programs on a page that may migrate"},
     {"threads-two-pages", "**,*|**", .n_ranks = 2, TWO,
      .aim = "two threads of one rank on two pages"},
     {"instructions", "??|??", .n_ranks = 2, TWO,
@@ -158,6 +178,8 @@ static const char *const plant_instances[DSM_PLANT_N] = {
     [DSM_PLANT_BARRIER_EARLY] = "thread-barrier",
     [DSM_PLANT_CANCEL_TWICE] = "semaphore-timed",
     [DSM_PLANT_WANTED_ALWAYS] = "lock-wanted",
+    [DSM_PLANT_CLEAN_STAYS] = "migratory-undone",
+    [DSM_PLANT_EXCLUSIVE_STAYS] = "migratory",
 };
 
 const struct suite_instance *suite_for_plant(int plant)
@@ -202,6 +224,7 @@ bool suite_config(const struct suite_instance *instance, struct world_config *co
         .placement = instance->placement,
         .has_trap_gap = instance->has_gaps,
         .has_done_gap = instance->has_gaps,
+        .has_migration = instance->has_migration,
         .may_be_full = instance->may_be_full,
         .keeps_end = instance->keeps_end,
         .n_reclaims = instance->n_reclaims,

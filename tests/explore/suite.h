@@ -15,7 +15,8 @@ struct suite_instance {
     enum dsm_placement_kind placement;
     uint32_t n_reclaims;
     uint32_t n_crashes;
-    bool has_gaps; /* traps and effects in two steps each, see world.h */
+    bool has_gaps;      /* traps and effects in two steps each, see world.h */
+    bool has_migration; /* homes look for units that migrate */
     bool may_be_full;
     bool keeps_end;
     bool is_quick;    /* part of make check */

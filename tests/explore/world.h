@@ -56,6 +56,7 @@ struct world_config {
     bool has_trap_gap;   /* a trap and the fault event are two steps */
     bool has_done_gap;   /* an effect and its DONE are two steps */
     bool has_runs;       /* some program asks for several units at once */
+    bool has_migration;  /* homes look for units that migrate */
     bool may_be_full;    /* MEMORY_FULL is a legal answer */
     bool keeps_end;      /* what the upward rule keeps is given up after a long time. Without it,
                             everything must come to its end without that */

@@ -249,6 +249,147 @@ START_TEST(owner_that_was_downgraded_is_upgraded_by_the_home)
 }
 END_TEST
 
+/* Rank 2 writes, rank 1 reads and then writes: from now on a reader is granted the only copy. */
+static struct sim_world *open_world_that_migrates(void)
+{
+    struct sim_config config;
+    struct sim_world *w;
+
+    sim_config_init_steady(&config, 3, 64);
+    config.has_migration = true;
+    w = sim_open(&config);
+    sim_write(w, 2, HOME0);
+    run(w);
+    sim_read(w, 1, HOME0);
+    run(w);
+    sim_write(w, 1, HOME0);
+    forget(w);
+    return w;
+}
+
+static struct dsm_core_counters counters_of(const struct sim_world *w, dsm_rank_t rank)
+{
+    struct dsm_core_counters counters;
+
+    dsm_core_counters(sim_core(w, rank), &counters);
+    return counters;
+}
+
+START_TEST(page_that_migrates_is_granted_exclusively_at_the_read)
+{
+    struct sim_world *w = open_world_that_migrates();
+
+    sim_read(w, 2, HOME0);
+    run_and_expect(w, "2 faults: read 0\n"
+                      "2 sends 0: REQUEST read 0\n"
+                      "0 sends 1: FORWARD read 0 for 2, txn 4 after 3, exclusive\n"
+                      "1 unmaps 0\n"
+                      "1 sends 2: GRANT read 0, txn 4, 4096 bytes, exclusive\n"
+                      "2 receives 0\n"
+                      "2 maps 0 for reading\n"
+                      "2 wakes the threads at 0\n");
+    sim_write(w, 2, HOME0);
+    run_and_expect(w, "2 faults: write 0\n"
+                      "2 maps 0 for writing\n"
+                      "2 wakes the threads at 0\n");
+    ck_assert_uint_eq(counters_of(w, 0).migratory_found, 1);
+    ck_assert_uint_eq(counters_of(w, 2).migratory_reads, 1);
+    ck_assert_uint_eq(counters_of(w, 2).migratory_writes, 1);
+    /* Written: it goes on so. */
+    sim_read(w, 1, HOME0);
+    run(w);
+    ck_assert_uint_eq(counters_of(w, 0).migratory_undone, 0);
+    ck_assert_uint_eq(counters_of(w, 1).migratory_reads, 1);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(page_that_is_handed_over_unwritten_does_not_migrate_any_more)
+{
+    struct sim_world *w = open_world_that_migrates();
+
+    sim_read(w, 2, HOME0);
+    forget(w);
+    sim_read(w, 1, HOME0);
+    run_and_expect(w, "1 faults: read 0\n"
+                      "1 sends 0: REQUEST read 0\n"
+                      "0 sends 2: FORWARD read 0 for 1, txn 5 after 4, exclusive\n"
+                      "2 sends 0: UNWRITTEN 0\n"
+                      "2 unmaps 0\n"
+                      "2 sends 1: GRANT read 0, txn 5, 4096 bytes, exclusive\n"
+                      "1 receives 0\n"
+                      "1 maps 0 for reading\n"
+                      "1 wakes the threads at 0\n");
+    ck_assert_uint_eq(counters_of(w, 0).migratory_undone, 1);
+    sim_read(w, 2, HOME0);
+    run_and_expect(w, "2 faults: read 0\n"
+                      "2 sends 0: REQUEST read 0\n"
+                      "0 sends 1: FORWARD read 0 for 2, txn 6 after 5\n"
+                      "1 sends 2: GRANT read 0, txn 6, 4096 bytes\n"
+                      "2 receives 0\n"
+                      "2 maps 0 for reading\n"
+                      "2 wakes the threads at 0\n");
+    /* Rank 1 had the only copy, unwritten; now it is not the only one. */
+    sim_write(w, 1, HOME0);
+    run_and_expect(w, "1 faults: write 0\n"
+                      "1 sends 0: REQUEST write 0, has a copy\n"
+                      "0 sends 2: INVALIDATE 0 for 1, txn 7 after 6\n"
+                      "0 sends 1: GRANT write 0, txn 7, 1 acks, no bytes\n"
+                      "2 unmaps 0\n"
+                      "2 sends 1: ACK 0, txn 7\n"
+                      "1 maps 0 for writing\n"
+                      "1 wakes the threads at 0\n");
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(page_that_did_not_migrate_after_all_needs_twice_the_signs)
+{
+    struct sim_world *w = open_world_that_migrates();
+    dsm_rank_t rank = 1;
+
+    sim_read(w, 2, HOME0);
+    run(w);
+    sim_read(w, 1, HOME0);
+    run(w);
+    ck_assert_uint_eq(counters_of(w, 0).migratory_undone, 1);
+    sim_write(w, 1, HOME0);
+    run(w);
+    for (int sign = 1; sign <= 2; sign++) {
+        ck_assert_uint_eq(counters_of(w, 0).migratory_found, 1);
+        rank = 3 - rank;
+        sim_read(w, rank, HOME0);
+        run(w);
+        sim_write(w, rank, HOME0);
+        run(w);
+    }
+    ck_assert_uint_eq(counters_of(w, 0).migratory_found, 2);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(page_with_several_readers_does_not_migrate)
+{
+    struct sim_config config;
+    struct sim_world *w;
+
+    sim_config_init_steady(&config, 3, 64);
+    config.has_migration = true;
+    w = sim_open(&config);
+    for (int round = 0; round < 4; round++) {
+        sim_write(w, 2, HOME0);
+        run(w);
+        sim_read(w, 1, HOME0);
+        sim_read(w, 0, HOME0);
+        run(w);
+        sim_write(w, 1, HOME0);
+        run(w);
+    }
+    ck_assert_uint_eq(counters_of(w, 0).migratory_found, 0);
+    sim_close(w);
+}
+END_TEST
+
 START_TEST(two_sharers_that_upgrade_do_not_wait_for_each_other)
 {
     struct sim_world *w = open_world(3);
@@ -846,6 +987,10 @@ int main(void)
     tcase_add_test(tc, reader_is_invalidated_before_the_writer_is_granted);
     tcase_add_test(tc, upgrade_moves_no_bytes);
     tcase_add_test(tc, owner_that_was_downgraded_is_upgraded_by_the_home);
+    tcase_add_test(tc, page_that_migrates_is_granted_exclusively_at_the_read);
+    tcase_add_test(tc, page_that_is_handed_over_unwritten_does_not_migrate_any_more);
+    tcase_add_test(tc, page_that_did_not_migrate_after_all_needs_twice_the_signs);
+    tcase_add_test(tc, page_with_several_readers_does_not_migrate);
     tcase_add_test(tc, two_sharers_that_upgrade_do_not_wait_for_each_other);
     tcase_add_test(tc, acknowledgement_that_comes_before_the_grant_counts);
     tcase_add_test(tc, forward_waits_for_the_grant_it_names);

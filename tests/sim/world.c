@@ -25,6 +25,7 @@ void sim_config_init(struct sim_config *config, uint32_t n_ranks, uint64_t n_pag
         .payload = {0, 5000},
         .has_runs = seed % 2,
         .ahead_bytes = seed % 3 ? 0 : 64 << 10,
+        .has_migration = seed % 4 != 3,
     };
     /* Jobs differ: on some the lanes are fast and the local effects slow. */
     if (seed % 3 == 1) {
@@ -176,6 +177,7 @@ static void open_rank(struct sim_world *w, dsm_rank_t rank)
                                      .hold_ns = w->config.hold_ns,
                                      .prefetch_window = w->config.prefetch_window,
                                      .ahead_bytes = w->config.ahead_bytes,
+                                     .is_never_migratory = !w->config.has_migration,
                                      .placement = w->placement};
 
     r->memory_bytes = dsm_core_memory_bytes(&config);
@@ -372,9 +374,13 @@ static void happen(struct sim_world *w, struct sim_event *ev)
 
 static void check_nobody_waits(struct sim_world *w)
 {
-    static const char *const names[] = {
-        "runs", "waits for a unit", "was woken", "waits for a lock", "waits in a collective", "waits for an object",
-        "ended"};
+    static const char *const names[] = {"runs",
+                                        "waits for a unit",
+                                        "was woken",
+                                        "waits for a lock",
+                                        "waits in a collective",
+                                        "waits for an object",
+                                        "ended"};
     struct sim_thread *t;
 
     if (w->n_blocked || w->may_wait)

@@ -62,6 +62,7 @@ struct sim_config {
     uint64_t hold_ns;     /* as in struct dsm_core_config */
     uint32_t prefetch_window;
     uint32_t ahead_bytes;
+    bool has_migration; /* homes look for units that migrate */
     struct sim_delay net, effect, done, resume, think, payload;
     bool has_runs; /* bytes of adjacent units leave in one grant, now and then */
     bool is_transcribed;

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: BSD-3-Clause */
+/*
+ * hints.c - what the library does about how memory is used, between real processes; run under
+ * dsmrun by hints.sh.
+ *
+ * Usage: hints SCENARIO. Exits 0 when every check held on this rank; prints what did not.
+ */
+#include <dsm/dsm.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define PAGE  4096u
+#define PAGES 64u
+
+static uint64_t *data; /* PAGES pages, one word used in each */
+
+static void fail(int line, const char *what, int64_t value)
+{
+    fprintf(stderr, "rank %u: hints.c:%d: %s (%" PRId64 ")\n", dsm_rank(), line, what, value);
+    dsm_abort(1);
+}
+#define CHECK(condition, value)                                                                    \
+    do {                                                                                           \
+        if (!(condition))                                                                          \
+            fail(__LINE__, #condition, (int64_t)(value));                                          \
+    } while (0)
+#define OK(call)                                                                                   \
+    do {                                                                                           \
+        int error_ = (call);                                                                       \
+        if (error_)                                                                                \
+            fail(__LINE__, #call, error_);                                                         \
+    } while (0)
+
+static volatile uint64_t *word(unsigned page)
+{
+    return &data[(size_t)page * PAGE / sizeof *data];
+}
+
+static struct dsm_stats stats(void)
+{
+    struct dsm_stats s = {.struct_size = sizeof s};
+    OK(dsm_stats_get(&s));
+    return s;
+}
+
+static uint64_t sum_of(uint64_t mine)
+{
+    OK(dsm_allreduce(&mine, 1, DSM_UINT64, DSM_SUM));
+    return mine;
+}
+
+static void set_up(void)
+{
+    struct dsm_alloc_options options;
+    dsm_alloc_options_init(&options);
+    options.placement = DSM_PLACE_RANK;
+    OK(dsm_alloc((size_t)PAGES * PAGE, &options, (void **)&data));
+}
+
+/* Rank after rank adds one to every page. */
+static void pass_round(unsigned n_rounds)
+{
+    for (unsigned turn = 0; turn < n_rounds * dsm_size(); turn++) {
+        if (turn % dsm_size() == dsm_rank())
+            for (unsigned page = 0; page < PAGES; page++) {
+                uint64_t have = *word(page);
+                CHECK(have == turn, have);
+                *word(page) = have + 1;
+            }
+        OK(dsm_barrier());
+    }
+}
+
+/* From the second rank's turn on all reads bring the only copy, and all writes are local. */
+static void migrate(void)
+{
+    enum { ROUNDS = 6 };
+    pass_round(ROUNDS);
+    struct dsm_stats s = stats();
+    uint64_t n_turns = ROUNDS * dsm_size();
+    uint64_t found = sum_of(s.migratory_found), undone = sum_of(s.migratory_undone);
+    uint64_t reads = sum_of(s.migratory_reads), writes = sum_of(s.migratory_writes);
+    CHECK(found == PAGES, found);
+    CHECK(undone == 0, undone);
+    CHECK(reads == PAGES * (n_turns - 2), reads); /* the first writes, the second upgrades */
+    CHECK(writes == reads, writes);
+    /* Read by all, written by nobody any more: shared again. */
+    for (unsigned rank = 0; rank < dsm_size(); rank++) {
+        if (rank == dsm_rank())
+            for (unsigned page = 0; page < PAGES; page++)
+                CHECK(*word(page) == n_turns, *word(page));
+        OK(dsm_barrier());
+    }
+    undone = sum_of(stats().migratory_undone);
+    CHECK(undone == PAGES, undone);
+}
+
+static void migrate_off(void)
+{
+    pass_round(4);
+    struct dsm_stats s = stats();
+    uint64_t n = sum_of(s.migratory_found + s.migratory_reads);
+    CHECK(n == 0, n);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} scenarios[] = {
+    {"migrate", migrate},
+    {"migrate-off", migrate_off},
+};
+
+int main(int argc, char **argv)
+{
+    OK(dsm_init(NULL));
+    set_up();
+    for (size_t i = 0; argc == 2 && i < sizeof scenarios / sizeof scenarios[0]; i++)
+        if (strcmp(argv[1], scenarios[i].name) == 0) {
+            scenarios[i].run();
+            OK(dsm_barrier());
+            OK(dsm_finalize());
+            return 0;
+        }
+    fprintf(stderr, "usage: hints SCENARIO\n");
+    return 2;
+}
