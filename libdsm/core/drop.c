@@ -117,8 +117,13 @@ static void count_busy(struct dsm_step *s, struct dsm_drop *drop, dsm_ref ref)
 
 static void erase_copy(struct dsm_step *s, struct dsm_drop *drop, dsm_ref ref)
 {
+    struct dsm_copy *copy = dsm_at(s->core, ref);
+
     (void)drop;
-    dsm_copy_erase(s, dsm_at(s->core, ref));
+    /* Of a request that was given up when the home was lost, while the order waited for the end of
+     * a hold here. */
+    dsm_holder_forget_orders(s->core, copy);
+    dsm_copy_erase(s, copy);
 }
 
 static void erase_dir(struct dsm_step *s, struct dsm_drop *drop, dsm_ref ref)

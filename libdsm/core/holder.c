@@ -246,6 +246,19 @@ void dsm_holder_turn_away(struct dsm_step *s, const struct dsm_copy *copy,
     m->peer = rank;
 }
 
+/* The unit is dropped: who asked has ended the request, or is gone with the home. */
+void dsm_holder_forget_orders(struct dsm_core *core, struct dsm_copy *copy)
+{
+    while (copy->order_head) {
+        dsm_ref ref = copy->order_head;
+
+        copy->order_head = ((struct dsm_order *)dsm_at(core, ref))->next;
+        dsm_give(core, ref, sizeof(struct dsm_order));
+    }
+    copy->order_tail = 0;
+    copy->n_orders = 0;
+}
+
 static bool order_is_plausible(const struct dsm_core *core, const struct dsm_copy *copy,
                                const struct dsm_message *m)
 {

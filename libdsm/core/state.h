@@ -486,6 +486,7 @@ void dsm_holder_settle(struct dsm_step *s, struct dsm_copy *copy);
 /* Takes the copy away from the program here. True when an effect does it, false when nothing was
  * mapped. */
 bool dsm_holder_take_away(struct dsm_step *s, struct dsm_copy *copy);
+void dsm_holder_forget_orders(struct dsm_core *core, struct dsm_copy *copy);
 /* The order waits for a grant that was lost with the rank: the asker is told, or gets its
  * acknowledgement. */
 void dsm_holder_turn_away(struct dsm_step *s, const struct dsm_copy *copy,

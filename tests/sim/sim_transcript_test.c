@@ -971,6 +971,24 @@ START_TEST(reduction_goes_up_a_tree_and_down_again)
 }
 END_TEST
 
+START_TEST(unit_is_dropped_while_an_order_of_a_lost_home_waits_for_a_hold)
+{
+    struct sim_world *w = open_world_with(3, 5000000, 0);
+
+    sim_write(w, 2, HOME1);
+    ck_assert(sim_run(w, 50000)); /* written, and held for 5 ms */
+    sim_write(w, 0, HOME1);
+    ck_assert(sim_run(w, 20000)); /* the forward waits at rank 2 */
+    sim_kill(w, 1);
+    ck_assert(sim_run(w, 20000));
+    ck_assert_uint_eq(sim_failures(w), 1);
+    sim_drop(w, 0, HOME1, 16, 7);
+    run(w);
+    ck_assert_uint_eq(sim_drops_done(w), 1);
+    sim_close(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("protocol rules");
@@ -991,6 +1009,7 @@ int main(void)
     tcase_add_test(tc, page_that_is_handed_over_unwritten_does_not_migrate_any_more);
     tcase_add_test(tc, page_that_did_not_migrate_after_all_needs_twice_the_signs);
     tcase_add_test(tc, page_with_several_readers_does_not_migrate);
+    tcase_add_test(tc, unit_is_dropped_while_an_order_of_a_lost_home_waits_for_a_hold);
     tcase_add_test(tc, two_sharers_that_upgrade_do_not_wait_for_each_other);
     tcase_add_test(tc, acknowledgement_that_comes_before_the_grant_counts);
     tcase_add_test(tc, forward_waits_for_the_grant_it_names);
