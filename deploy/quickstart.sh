@@ -216,10 +216,12 @@ lane_asan() {
 }
 
 # Not trap_uffd, whose faults go from thread to thread through the kernel, unseen by TSan, and not
-# the in-process transports of the tests, in whose hand-shake TSan reports a race.
+# the in-process transports of the tests, in whose hand-shake TSan reports a race. Real jobs are those
+# with many threads in a rank.
 lane_tsan() {
-    sanitized tsan thread '^tests/(unit/|conformance/(net_tcp|trap_sigbus|trap_segv)$)' \
-        "unit, TCP, sigbus, segv"
+    sanitized tsan thread \
+        '^tests/(unit/|conformance/(net_tcp|trap_sigbus|trap_segv)$|system/(threads|sync)\.sh$)' \
+        "unit, TCP, sigbus, segv, jobs of many threads"
 }
 
 # Each fuzz target explores for some seconds from its valid inputs.

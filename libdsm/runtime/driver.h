@@ -156,7 +156,7 @@ struct dsm_driver {
     int async_wake_fd;
     _Atomic uint32_t n_threads; /* threads that use the region */
     uint32_t n_processors;
-    uint64_t recent_wait_ns; /* smoothed length of waits */
+    _Atomic uint64_t recent_wait_ns; /* smoothed length of waits */
 
     _Atomic uint64_t timer_at_ns; /* what the core asked for; UINT64_MAX: nothing */
     void (*arm_timer)(void *user, uint64_t at_ns);

@@ -43,7 +43,7 @@ struct dsm_lock_record {
     struct dsm_thread *_Atomic holder;
     struct dsm_lock_waiter *first, **last;
     uint64_t id;
-    uint64_t retakes; /* by the holder, while it holds */
+    _Atomic uint64_t retakes; /* by the holder, while it holds: nobody else adds */
     struct dsm_lock_record *_Atomic chain;
     struct dsm_lock_record *all;
 };
@@ -302,7 +302,8 @@ int dsm_locks_acquire(struct dsm_driver *d, uint64_t id, int64_t timeout_ns)
             pthread_setspecific(exit_key, d);
     }
     if (change(r, FREE, HELD)) {
-        r->retakes++;
+        uint64_t retakes = atomic_load_explicit(&r->retakes, memory_order_relaxed);
+        atomic_store_explicit(&r->retakes, retakes + 1, memory_order_relaxed);
         return begin_hold(r, &dsm_thread_self);
     }
     if (atomic_load_explicit(&r->holder, memory_order_relaxed) == &dsm_thread_self)
@@ -502,6 +503,6 @@ uint64_t dsm_locks_retakes(struct dsm_driver *d)
 {
     uint64_t sum = 0;
     for (struct dsm_lock_record *r = d->locks->all; r; r = r->all)
-        sum += r->retakes;
+        sum += atomic_load_explicit(&r->retakes, memory_order_relaxed);
     return sum;
 }

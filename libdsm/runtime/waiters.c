@@ -48,9 +48,10 @@ uint64_t dsm_waiters_spin_ns(const struct dsm_driver *d)
     uint32_t threads = atomic_load_explicit(&d->n_threads, memory_order_relaxed);
     if ((uint64_t)(threads ? threads : 1) * d->config.n_local_ranks > d->n_processors)
         return 0;
-    uint64_t spin = 2 * d->recent_wait_ns;
+    uint64_t recent_ns = atomic_load_explicit(&d->recent_wait_ns, memory_order_relaxed);
+    uint64_t spin = 2 * recent_ns;
     /* Waits much longer than any polling: sleep soon. */
-    if (d->recent_wait_ns > 10 * SPIN_MAX_NS)
+    if (recent_ns > 10 * SPIN_MAX_NS)
         return SPIN_MIN_NS;
     return spin < SPIN_MIN_NS ? SPIN_MIN_NS : spin > SPIN_MAX_NS ? SPIN_MAX_NS : spin;
 }
@@ -335,7 +336,9 @@ int dsm_waiter_wait(struct dsm_driver *d, struct dsm_waiter *w, uint64_t deadlin
             return DSM_E_TIMEOUT;
     }
     uint64_t took_ns = dsm_clock_ns() - start_ns;
-    d->recent_wait_ns = (7 * d->recent_wait_ns + took_ns) / 8; /* a hint: a lost update is fine */
+    /* A hint: a lost update is fine. */
+    uint64_t recent_ns = atomic_load_explicit(&d->recent_wait_ns, memory_order_relaxed);
+    atomic_store_explicit(&d->recent_wait_ns, (7 * recent_ns + took_ns) / 8, memory_order_relaxed);
     return w->error;
 }
 

@@ -34,16 +34,24 @@ void dsm_streak_mapped(struct dsm_streaks *streaks, uintptr_t addr, size_t len)
     step(streaks->n_mapped, addr, len);
 }
 
-uint32_t dsm_streak_count(struct dsm_streaks *streaks, const struct dsm_fault *fault)
+static void start_anew(struct dsm_streak *slot, const struct dsm_fault *fault)
 {
-    struct dsm_streak *slot = &streaks->slots[fault->thread % DSM_STREAK_SLOTS];
+    slot->thread = fault->thread;
+    slot->addr = fault->addr;
+    slot->ip = fault->ip;
+    slot->last_ns = 0;
+    slot->n_traps = 1;
+}
+
+static uint32_t count(const struct dsm_streaks *streaks, struct dsm_streak *slot,
+                      const struct dsm_fault *fault)
+{
     size_t page = (fault->addr >> PAGE_SHIFT) % DSM_STREAK_PAGES;
     uint32_t n_revoked = atomic_load_explicit(&streaks->n_revoked[page], memory_order_relaxed);
     uint32_t n_mapped = atomic_load_explicit(&streaks->n_mapped[page], memory_order_relaxed);
 
     if (slot->thread != fault->thread || slot->addr != fault->addr || slot->ip != fault->ip) {
-        *slot = (struct dsm_streak){.thread = fault->thread, .addr = fault->addr, .ip = fault->ip};
-        slot->n_traps = 1;
+        start_anew(slot, fault);
     } else {
         uint64_t now_ns = dsm_clock_ns();
         bool is_late = slot->last_ns != 0 && now_ns - slot->last_ns > DSM_STREAK_GAP_NS;
@@ -56,6 +64,16 @@ uint32_t dsm_streak_count(struct dsm_streaks *streaks, const struct dsm_fault *f
     slot->n_revoked = n_revoked;
     slot->n_mapped = n_mapped;
     return slot->n_traps;
+}
+
+uint32_t dsm_streak_count(struct dsm_streaks *streaks, const struct dsm_fault *fault)
+{
+    struct dsm_streak *slot = &streaks->slots[fault->thread % DSM_STREAK_SLOTS];
+    if (atomic_exchange_explicit(&slot->is_busy, true, memory_order_acquire))
+        return 1;
+    uint32_t n_traps = count(streaks, slot, fault);
+    atomic_store_explicit(&slot->is_busy, false, memory_order_release);
+    return n_traps;
 }
 
 void dsm_streak_check(struct dsm_streaks *streaks, const struct dsm_fault *fault)

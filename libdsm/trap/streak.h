@@ -19,11 +19,15 @@
 
 #define DSM_STREAK_LIMIT  10000 /* traps */
 #define DSM_STREAK_GAP_NS 100000000ull
-#define DSM_STREAK_SLOTS  512  /* threads; those that share a slot forget each other's count */
-#define DSM_STREAK_PAGES  1024 /* counters that pages share: a change too many only resets a count \
-                                */
+#define DSM_STREAK_SLOTS  512 /* threads; those that share a slot forget each other's count */
+#define DSM_STREAK_PAGES                                                                           \
+    1024 /* counters that pages share: a change too many only resets a count                       \
+          */
 
 struct dsm_streak {
+    /* A thread looks at it. One that comes meanwhile does not count: they share the slot, and would
+     * make one count of two. */
+    atomic_bool is_busy;
     uint32_t thread;
     uint32_t n_traps;
     uint32_t n_revoked, n_mapped; /* the page's counters at the last trap */

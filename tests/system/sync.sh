@@ -4,6 +4,11 @@
 # death of a rank. SYNC_TRAPS overrides over which trap backends.
 set -u
 build=${abs_top_builddir:-$PWD}
+# TSan knows some ranges of addresses alone; and it does not see that a fault goes from thread to
+# thread with the uffd trap.
+if nm -D "$build/.libs/libdsm.so" 2>/dev/null | grep -q __tsan_init; then
+    export DSM_BASE=0x2000000000 DSM_REGION_SIZE=1G TRAPS="segv sigbus"
+fi
 dsmrun=$build/dsmrun/dsmrun
 sync=$build/tests/system/sync
 passed=0 failed=0
@@ -26,7 +31,7 @@ expect() {
     fi
 }
 
-for t in ${SYNC_TRAPS:-sigbus uffd segv}; do
+for t in ${SYNC_TRAPS:-${TRAPS:-sigbus uffd segv}}; do
     export DSM_TRAP=$t
     expect 0 '' "$dsmrun" -n 3 "$sync" objects
 done
@@ -35,7 +40,8 @@ expect 0 '' "$sync" objects
 expect 0 '' "$dsmrun" -n 4 "$sync" fair
 for n in 1 2 3; do
     expect 0 '' "$dsmrun" -n $n "$sync" timed
-    expect 0 'cannot be distributed' "$dsmrun" -n $n "$sync" distribute
+    # Its bytes lie where TSan has none.
+    [ -n "${TRAPS-}" ] || expect 0 'cannot be distributed' "$dsmrun" -n $n "$sync" distribute
     expect 0 'a thread ended while it held|was freed while a lock is named by it' "$dsmrun" -n $n "$sync" errors
 done
 for scenario in survive survive-home; do # the manager of all objects dies, or somebody else

@@ -75,7 +75,7 @@ static void *touch_pages(void *arg)
         uint32_t page =
             i % 16 == 0 ? next_random(&state) % SHARED_PAGES : next_random(&state) % N_PAGES;
         if (i % 5 == 1)
-            CHECK(*(volatile uint64_t *)word(page) < UINT32_MAX);
+            CHECK(__atomic_load_n(word(page), __ATOMIC_RELAXED) < UINT32_MAX);
         (void)dsm_fetch_add_u64(word(page), 1);
     }
     return NULL;
