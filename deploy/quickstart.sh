@@ -153,9 +153,9 @@ build_tests() {
     quietly "$build_root/$1/make-tests.log" make -C "$build_root/$1" -j"$jobs" check TESTS=
 }
 
-# tests_of NAME PATTERN: the tests whose path matches, on one line.
+# tests_of NAME PATTERN [BUT]: the tests whose path matches, on one line.
 tests_of() {
-    make -s -C "$build_root/$1" print-tests | grep -E "$2" | tr '\n' ' ' || true
+    make -s -C "$build_root/$1" print-tests | grep -E "$2" | grep -vE "${3:-^$}" | paste -sd ' ' || true
 }
 
 total_passed=0 total_failed=0 total_skipped=0
@@ -169,22 +169,34 @@ account() {
     lane_lines+=("$(printf '%-10s %5d s  %6d passed  %4d failed  %4d skipped  %s' "$@")")
 }
 
-# check_lane NAME START WHAT [TESTS]: runs make check in the lane's build, all of it or the tests
-# given, and counts what it ran. One after the other: many start ranks, threads and daemons of
-# their own.
-check_lane() {
-    local name=$1 start=$2 what=$3 dir=$build_root/$1 status=0 passed failed skipped
-    shift 3
-    find "$dir" -name '*.trs' -delete
-    set +e
-    make -C "$dir" check ${1+"TESTS=$1"} 2>&1 </dev/null | tee "$dir/check.log" |
+# run_tests NAME JOBS TESTS: make check of these, so many at a time; adds to the lane's log.
+run_tests() {
+    local dir=$build_root/$1 status
+    [ -n "$3" ] || return 0
+    make -C "$dir" -j"$2" check "TESTS=$3" 2>&1 </dev/null | tee -a "$dir/check.log" |
         grep --line-buffered -E '^(PASS|FAIL|ERROR|SKIP|XFAIL|XPASS): '
     status=${PIPESTATUS[0]}
-    set -e
-    read -r passed failed skipped <<<"$("$top/deploy/count-tests.sh" "$dir")"
-    if [ "$status" -ne 0 ] || [ "$failed" -ne 0 ]; then
+    if [ "$status" -ne 0 ]; then
         cat "$dir/test-suite.log" 2>/dev/null || tail -n 40 "$dir/check.log"
-        [ "$failed" -ne 0 ] || failed=1
+    fi
+    return "$status"
+}
+
+# check_lane NAME START WHAT [PATTERN]: runs the lane's tests, or those whose path matches, and counts
+# what ran. Programs that only compute run beside each other, one for each processor; the others one
+# after the other: they start ranks, threads and daemons of their own.
+check_lane() {
+    local name=$1 start=$2 what=$3 dir=$build_root/$1 status=0 passed failed skipped
+    local pattern=${4:-.} computing='^tests/(unit|sim|explore|fuzz)/'
+    find "$dir" -name '*.trs' -delete
+    : >"$dir/check.log"
+    # shellcheck disable=SC2046
+    run_tests "$name" "$jobs" "$(printf '%s\n' $(tests_of "$name" "$pattern") | grep -E "$computing" | paste -sd ' ')" ||
+        status=$?
+    run_tests "$name" 1 "$(tests_of "$name" "$pattern" "$computing")" || status=$?
+    read -r passed failed skipped <<<"$("$top/deploy/count-tests.sh" "$dir")"
+    if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+        failed=1
     elif [ "$passed" -eq 0 ]; then
         echo "lane $name passed no test: counted as a failure"
         failed=1
@@ -208,7 +220,7 @@ lane_clang() {
 sanitized() {
     local start=$SECONDS
     build "$1" CC=gcc --enable-sanitizers="$2" && build_tests "$1" || return 1
-    check_lane "$1" "$start" "$4" "$(tests_of "$1" "$3")"
+    check_lane "$1" "$start" "$4" "$3"
 }
 
 lane_asan() {
@@ -224,27 +236,39 @@ lane_tsan() {
         "unit, TCP, sigbus, segv, jobs of many threads"
 }
 
-# Each fuzz target explores for some seconds from its valid inputs.
+# fuzz_one TARGET: from its valid inputs, for some seconds.
+fuzz_one() {
+    local dir=$build_root/fuzz name
+    name=$(basename "$1")
+    rm -rf "$dir/corpus/$name" "$dir/$name.passed"
+    mkdir -p "$dir/corpus/$name"
+    if "$1" --write-seeds "$dir/corpus/$name" && (cd "$dir" && quietly "$name.log" timeout 120 "$1" \
+        -max_total_time="$fuzz_seconds" -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 "corpus/$name"); then
+        echo "PASS: $name"
+        touch "$dir/$name.passed"
+    else
+        echo "FAIL: $name: the input is in $dir (crash-*, timeout-* or oom-*)"
+    fi
+}
+
+# One target for each processor at a time.
 lane_fuzz() {
     local start=$SECONDS dir=$build_root/fuzz target name passed=0 failed=0 runs=0 done
+    local targets=()
     build fuzz CC=clang --enable-werror --enable-fuzzers && build_tests fuzz || return 1
     for target in "$dir"/tests/fuzz/fuzz_*[!.]?; do
         case $target in
         *.o | *.log) continue ;;
         esac
+        targets+=("$target")
+        [ "${#targets[@]}" -le "$jobs" ] || wait -n
+        fuzz_one "$target" &
+    done
+    wait
+    for target in "${targets[@]}"; do
         name=$(basename "$target")
-        rm -rf "$dir/corpus/$name"
-        mkdir -p "$dir/corpus/$name"
-        "$target" --write-seeds "$dir/corpus/$name" || return 1
-        if (cd "$dir" && quietly "$name.log" timeout 120 "$target" -max_total_time="$fuzz_seconds" \
-            -timeout=10 -rss_limit_mb=4096 -print_final_stats=1 "corpus/$name"); then
-            passed=$((passed + 1))
-            echo "PASS: $name"
-        else
-            failed=$((failed + 1))
-            echo "FAIL: $name: the input is in $dir (crash-*, timeout-* or oom-*)"
-        fi
-        done=$(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/$name.log")
+        [ -f "$dir/$name.passed" ] && passed=$((passed + 1)) || failed=$((failed + 1))
+        done=$(sed -n 's/^stat::number_of_executed_units: *//p' "$dir/$name.log" 2>/dev/null)
         runs=$((runs + ${done:-0}))
     done
     [ "$passed" -gt 0 ] || failed=$((failed + 1))
