@@ -84,8 +84,9 @@ static void fill_and_check(enum dsm_placement placement, uint64_t unit, size_t n
 
 static void scenario_fill(void)
 {
+    size_t n_words = shrink > 1 ? 16000 : 40000; /* tens of pages for each rank at least */
     for (int placement = DSM_PLACE_BLOCK; placement <= DSM_PLACE_FIRST_TOUCH; placement++)
-        fill_and_check((enum dsm_placement)placement, 0, 40000);
+        fill_and_check((enum dsm_placement)placement, 0, n_words);
 }
 
 static void scenario_units(void)
@@ -445,9 +446,10 @@ static void scenario_evict(void)
     const char *scale = getenv("EVICT_MIB");
     if (scale)
         n_pages = ((size_t)atol(scale) << 20) / PAGE;
+    const uint64_t n_rounds = repeats(2);
     uint64_t *a = shared(n_pages * PAGE, DSM_PLACE_CYCLIC, 0);
     if (dsm_rank() == 0) {
-        for (uint64_t round = 1; round <= 2; round++) {
+        for (uint64_t round = 1; round <= n_rounds; round++) {
             for (size_t i = 0; i < n_pages; i++) {
                 a[i * 512] = round << 32 | i;
                 a[i * 512 + 511] = ~(uint64_t)i;
@@ -460,7 +462,7 @@ static void scenario_evict(void)
     }
     CHECK(dsm_barrier() == 0);
     for (size_t i = dsm_rank(); i < n_pages; i += 97)
-        CHECK(a[i * 512] == (2ull << 32 | i));
+        CHECK(a[i * 512] == (n_rounds << 32 | i));
     CHECK(dsm_barrier() == 0);
     struct dsm_stats s = {.struct_size = sizeof s};
     CHECK(dsm_stats_get(&s) == 0);

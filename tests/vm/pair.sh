@@ -6,7 +6,7 @@
 #   pair.sh TOKEN
 set -u
 export DSM_TOKEN=$1 DSM_NRANKS=2 DSM_RANK=$VM_INDEX DSM_TRANSPORT=rdma DSM_LISTEN=$VM_IP
-export RANKS_SHRINK=8 DSM_DAEMON=10.77.0.1:7433 DSM_JOIN_TIMEOUT=150 DSM_LOG=info
+export RANKS_SHRINK=16 DSM_DAEMON=10.77.0.1:7433 DSM_JOIN_TIMEOUT=150 DSM_LOG=info
 daemon=
 if [ "$VM_INDEX" = 0 ]; then
     dsmd/dsmd --listen "$VM_IP" --port 7433 --lease off &

@@ -16,7 +16,7 @@ limit_s=150
 # A rank that an emulated processor keeps waiting is not dead.
 lease_s=60
 # What is only repeated is repeated so many times less.
-shrink=8
+shrink=16
 dsmrun="dsmrun/dsmrun --lease $lease_s"
 ranks=tests/system/ranks
 export CK_TIMEOUT_MULTIPLIER=30
