@@ -121,6 +121,15 @@ static int read_settings(unsigned flags, char *why, size_t why_bytes)
         return DSM_E_INVAL;
     }
     program.workers_max = (uint32_t)limit;
+    text = getenv("DSM_ON_LOSS");
+    if (text && strcmp(text, "continue") == 0) {
+        dsm_format(
+            why, why_bytes,
+            "DSM_ON_LOSS=continue: a worker that is lost cannot be replaced: allowed is abort");
+        /* This rank is about to end: the others, which say the same, do not go on without it. */
+        setenv("DSM_ON_LOSS", "abort", 1);
+        return DSM_E_INVAL;
+    }
     return 0;
 }
 
@@ -177,12 +186,6 @@ static void start(unsigned flags)
     if (dsm_runtime_init(NULL, shares ? program.executable.data_bytes : 0))
         exit(1); /* was printed */
     struct dsm_driver *d = dsm_api_driver();
-    if (!error && d->config.go_on_after_loss) {
-        dsm_format(why, sizeof why,
-                   "DSM_ON_LOSS=continue: a worker that is lost cannot be "
-                   "replaced: allowed is abort");
-        error = DSM_E_INVAL;
-    }
     agree_or_exit(d, error, why);
     agree_or_exit(d, dsm_globals_compare(d, &program.executable, why, sizeof why), why);
     if (dsm_work_open(d, program.workers_max))

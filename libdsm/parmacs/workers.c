@@ -38,6 +38,7 @@ static void *run(void *argument)
 {
     struct worker *w = argument;
     is_worker = true;
+    dsm_waiters_count_thread(w->driver); /* its time counts from the start */
     pthread_cleanup_push(tell, w);
     w->function();
     pthread_cleanup_pop(1);

@@ -68,6 +68,12 @@ static void report_failed_access(const struct dsm_driver *d, const struct dsm_fa
     }
 }
 
+void dsm_driver_count_fault(struct dsm_driver *d, bool is_write, uint64_t ns)
+{
+    dsm_histogram_add(&d->stats.fault_latency, ns);
+    *(is_write ? &d->stats.fault_write_ns : &d->stats.fault_read_ns) += ns;
+}
+
 static uint64_t deadline_after(const struct dsm_driver *d, uint64_t now_ns)
 {
     return now_ns + (uint64_t)(d->config.fault_timeout_s * (double)DSM_NS_PER_S);
@@ -122,6 +128,7 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
         a->is_active = true;
         a->unit = unit;
         a->tid = f->thread;
+        a->is_write = f->is_write;
         a->start_ns = now;
         a->deadline_ns = deadline_after(d, now);
         a->next = d->async_faults;
@@ -174,7 +181,7 @@ enum dsm_fault_result dsm_driver_on_fault(void *driver, const struct dsm_fault *
         .type = DSM_EVENT_RESUMED, .now_ns = now, .resumed = {unit, thread}};
     dsm_driver_step(d, &resumed);
     uint64_t end_ns = dsm_clock_ns();
-    dsm_histogram_add(&d->stats.fault_latency, end_ns - start_ns);
+    dsm_driver_count_fault(d, f->is_write, end_ns - start_ns);
     struct dsm_observed_fault seen = {kind,      f->addr,  f->ip,  unit,
                                       served_by, start_ns, end_ns, !is_answered};
     dsm_observe_fault(d, &seen);

@@ -54,7 +54,7 @@ struct dsm_waiter {
 struct dsm_async_fault {
     struct dsm_async_fault *next; /* in driver->async_faults while under way */
     struct dsm_core_thread thread;
-    bool is_active;
+    bool is_active, is_write;
     dsm_page_t unit;
     uintptr_t addr, ip;
     uint32_t tid;
@@ -82,6 +82,12 @@ struct dsm_driver_stats {
     uint64_t sync_calls[DSM_SYNC_N_KINDS]; /* on synchronisation objects, and how long they took */
     struct dsm_histogram sync_wait[DSM_SYNC_N_KINDS];
     struct dsm_histogram fault_latency, lock_wait, barrier_wait;
+    uint64_t fault_read_ns, fault_write_ns;
+    uint64_t work_ns;
+    /* Of the threads that use the region: how many there are, and the sum of the times when those
+     * that have ended did so minus the times when each began. */
+    uint64_t n_threads;
+    int64_t thread_ns;
 };
 
 /* A unit above one chunk on its way out. */
@@ -222,6 +228,8 @@ void dsm_driver_timer(struct dsm_driver *driver, uint64_t now_ns);
 /* The thread goes on without it, or fails: out of the list, and the core hears of it. (locked) */
 void dsm_driver_end_async_fault(struct dsm_driver *driver, struct dsm_async_fault *fault,
                                 uint64_t now_ns);
+/* A fault has ended, after so long. (locked) */
+void dsm_driver_count_fault(struct dsm_driver *driver, bool is_write, uint64_t ns);
 /* A rank is gone. Takes the lock; once per rank; true the first time. */
 bool dsm_driver_lose_rank(struct dsm_driver *driver, dsm_rank_t rank, const char *why);
 bool dsm_driver_is_dead(const struct dsm_driver *driver, dsm_rank_t rank);

@@ -252,7 +252,7 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
                                           f->served_by, f->start_ns, now,   true};
         dsm_observe_fault(d, &seen);
         dsm_driver_end_async_fault(d, f, now);
-        dsm_histogram_add(&d->stats.fault_latency, now - f->start_ns);
+        dsm_driver_count_fault(d, f->is_write, now - f->start_ns);
         if (error) {
             dsm_log(DSM_LOG_ERROR, "access to 0x%lx failed: %s", (unsigned long)f->addr,
                     dsm_error_text(error));

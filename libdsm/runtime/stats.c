@@ -2,6 +2,7 @@
 /* stats.c - see stats.h. One list names every counter for both formats. */
 #define _GNU_SOURCE
 #include "runtime/stats.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "runtime/locks.h"
 #include <errno.h>
@@ -55,7 +56,15 @@
     XX(net_credits)                                                                                \
     XX(net_landed)                                                                                 \
     XX(net_copied)                                                                                 \
-    XX(net_pinned_bytes)
+    XX(net_pinned_bytes)                                                                           \
+    XX(time_threads_ns)                                                                            \
+    XX(time_compute_ns)                                                                            \
+    XX(time_fault_read_ns)                                                                         \
+    XX(time_fault_write_ns)                                                                        \
+    XX(time_lock_ns)                                                                               \
+    XX(time_barrier_ns)                                                                            \
+    XX(time_sync_ns)                                                                               \
+    XX(time_work_ns)
 
 #define HISTOGRAM_MAP(XX)                                                                          \
     XX(fault_latency)                                                                              \
@@ -116,6 +125,34 @@ static void gather_net(const struct dsm_driver *d, struct dsm_stats *out)
     out->net_pinned_bytes = c.pinned_bytes;
 }
 
+/* Waits that are counted already, of kinds[n]. */
+static uint64_t sync_ns(const struct dsm_driver_stats *s, const enum dsm_sync_kind *kinds,
+                        unsigned n)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i < n; i++)
+        sum += s->sync_wait[kinds[i]].total_ns;
+    return sum;
+}
+
+static void gather_time(const struct dsm_driver_stats *s, uint64_t now_ns, struct dsm_stats *out)
+{
+    static const enum dsm_sync_kind others[] = {DSM_SYNC_CONDITION, DSM_SYNC_SEMAPHORE,
+                                                DSM_SYNC_FLAG,      DSM_SYNC_TICKETS,
+                                                DSM_SYNC_WORD32,    DSM_SYNC_WORD64};
+    out->time_threads_ns = (uint64_t)((int64_t)(s->n_threads * now_ns) + s->thread_ns);
+    out->time_fault_read_ns = s->fault_read_ns;
+    out->time_fault_write_ns = s->fault_write_ns;
+    out->time_lock_ns = s->lock_wait.total_ns + s->sync_wait[DSM_SYNC_RWLOCK].total_ns;
+    out->time_barrier_ns = s->barrier_wait.total_ns + s->sync_wait[DSM_SYNC_BARRIER].total_ns;
+    out->time_sync_ns = sync_ns(s, others, sizeof others / sizeof *others);
+    out->time_work_ns = s->work_ns;
+    uint64_t waited = out->time_fault_read_ns + out->time_fault_write_ns + out->time_lock_ns +
+                      out->time_barrier_ns + out->time_sync_ns + out->time_work_ns;
+    /* A handler's fault inside a wait counts twice. */
+    out->time_compute_ns = out->time_threads_ns > waited ? out->time_threads_ns - waited : 0;
+}
+
 void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
 {
     struct dsm_core_counters c;
@@ -123,7 +160,7 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
     dsm_driver_enter(d, &guard);
     dsm_core_counters(d->core, &c);
     struct dsm_driver_stats s = d->stats;
-    uint64_t retakes = dsm_locks_retakes(d);
+    uint64_t retakes = dsm_locks_retakes(d), now_ns = dsm_clock_ns();
     dsm_driver_leave(d, &guard);
     *out = (struct dsm_stats){
         .struct_size = sizeof *out,
@@ -160,6 +197,7 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
     };
     gather_sync(&s, out);
     gather_net(d, out);
+    gather_time(&s, now_ns, out);
     for (unsigned i = 0; i < DSM_MSG_N_TYPES; i++)
         out->messages_sent += c.messages[i];
 }
@@ -182,6 +220,22 @@ struct report {
     const struct dsm_stats *stats;
 };
 
+static void print_time(FILE *f, const struct dsm_stats *s)
+{
+    const struct {
+        const char *name;
+        uint64_t ns;
+    } part[] = {{"computing", s->time_compute_ns},        {"read faults", s->time_fault_read_ns},
+                {"write faults", s->time_fault_write_ns}, {"locks", s->time_lock_ns},
+                {"barriers", s->time_barrier_ns},         {"other objects", s->time_sync_ns},
+                {"without work", s->time_work_ns}};
+    double all = s->time_threads_ns ? (double)s->time_threads_ns : 1;
+    fprintf(f, "  %-20s %12.3f s of threads:", "time", (double)s->time_threads_ns / 1e9);
+    for (unsigned i = 0; i < sizeof part / sizeof *part; i++)
+        fprintf(f, "%s %s %.1f %%", i ? "," : "", part[i].name, 100 * (double)part[i].ns / all);
+    fputc('\n', f);
+}
+
 static void print_text(FILE *f, const struct report *report)
 {
     const struct dsm_stats *s = report->stats;
@@ -200,6 +254,7 @@ static void print_text(FILE *f, const struct report *report)
                 (double)s->name.max_ns / 1e3);
     HISTOGRAM_MAP(XX)
 #undef XX
+    print_time(f, s);
 }
 
 static void print_histogram(FILE *f, const char *name, const struct dsm_histogram *h)

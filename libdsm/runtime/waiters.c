@@ -369,7 +369,12 @@ static bool has_thread_key;
 static void forget_thread(void *driver)
 {
     struct dsm_driver *d = driver;
+    struct dsm_driver_guard guard;
     atomic_fetch_sub(&d->n_threads, 1);
+    dsm_driver_enter(d, &guard);
+    d->stats.n_threads--;
+    d->stats.thread_ns += (int64_t)dsm_clock_ns();
+    dsm_driver_leave(d, &guard);
 }
 
 void dsm_waiters_setup(void)
@@ -391,6 +396,11 @@ void dsm_waiters_count_thread(struct dsm_driver *d)
     if (has_thread_key && thread_key < KEYS_WITHOUT_ALLOCATION)
         pthread_setspecific(thread_key, d);
     atomic_fetch_add(&d->n_threads, 1);
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(d, &guard);
+    d->stats.n_threads++;
+    d->stats.thread_ns -= (int64_t)dsm_clock_ns();
+    dsm_driver_leave(d, &guard);
 }
 
 void dsm_histogram_add(struct dsm_histogram *h, uint64_t ns)

@@ -71,18 +71,19 @@ for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
     expect 0 '^at exit: 64 4711$' '' "$dsmrun" -n 2 "$team" 3 rounds
     expect 0 '^at exit: 18 4711$' '' "$dsmrun" -n 2 "$team" 2 fork
     expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 calls
+    expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 exec
+    expect 0 '^right$' '' "$dsmrun" -n 3 "$team" 4 exit-in-worker
+    expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private
+    expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 4 malloc
 done
 unset DSM_TRAP
 expect 0 '^right$' '' "$team" 3
 expect 0 '^right$' '' "$dsmrun" -n 2 "$work/fixed" 3
-expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 exit-in-worker
 expect 0 '^right$' '' "$dsmrun" -n 3 "$team" 3 no-wait
 expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 2 clock
 expect 0 '^usage$' '' "$dsmrun" -n 3 "$team" 2 help
 
-expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private
 expect 0 '^right$' '' env DSM_GLOBALS=private "$dsmrun" -n 2 "$team" 2 private
-expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 4 malloc
 expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 3
 
 expect 1 '' 'with private globals each rank has room for one worker: 2 ranks' \
@@ -93,11 +94,43 @@ expect 1 '' 'CREATE was used by a worker' "$dsmrun" -n 2 "$team" 2 create-in-wor
 expect 1 '' 'UNLOCK: this worker does not hold the lock 0x' "$dsmrun" -n 2 "$team" 2 unlock
 expect 1 '' 'LOCK: this worker holds the lock 0x[0-9a-f]* already' "$dsmrun" -n 2 "$team" 2 lock-twice
 expect 1 '' 'LOCK: 0x[0-9a-f]* is not shared' "$dsmrun" -n 2 "$team" 2 local-lock
-expect 1 '' 'BARRIER was used before MAIN_INITENV' "$dsmrun" -n 2 "$team" 2 early
+for macro in BARRIER LOCK CREATE WAIT_FOR_END WAITPAUSE CONDVARBCAST GETSUB GET_PID MAIN_END; do
+    expect 1 '' "$macro was used before MAIN_INITENV" "$dsmrun" -n 2 "$team" 2 "early-${macro,,}"
+done
+for limit in 0 65537 few; do
+    expect 1 '' "DSM_WORKERS_MAX=$limit: allowed is a number from 1 to 65536" \
+        env DSM_WORKERS_MAX=$limit "$dsmrun" -n 2 "$team" 2
+done
+expect 1 '' 'DSM_ON_LOSS=continue: .* allowed is abort' env DSM_ON_LOSS=continue "$dsmrun" -n 2 "$team" 2
 expect 1 '' '2 workers run already, and no more are allowed \(DSM_WORKERS_MAX\)' \
     env DSM_WORKERS_MAX=2 "$dsmrun" -n 2 "$team" 4
 expect 1 '' 'DSM_GLOBALS=both: allowed is shared or private' env DSM_GLOBALS=both "$dsmrun" -n 2 "$team" 2
 expect 1 '' 'loaded at 0x.* randomisation is on' "$dsmrun" --randomize -n 2 "$team" 2
+
+# Where the time went: the parts of each rank's statistics belong together.
+for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
+    expect 0 '^right$' '' env DSM_TRAP=$t DSM_STATS=json:stats "$dsmrun" -n 2 "$team" 3
+    for rank in 0 1; do
+        value() { # NAME: of the counter, or of the sum of a histogram
+            sed -En "s/.*\"$1\":(\{\"count\":[0-9]+,\"total_ns\":)?([0-9]+).*/\2/p" stats.$rank
+        }
+        if [ "$(value fault_latency)" -gt 0 ] &&
+            [ "$(value fault_latency)" -eq $(($(value time_fault_read_ns) + $(value time_fault_write_ns))) ] &&
+            [ "$(value time_work_ns)" -gt 0 ] && [ "$(value time_compute_ns)" -gt 0 ] &&
+            [ "$(value time_threads_ns)" -eq $(($(value time_compute_ns) + $(value time_fault_read_ns) + \
+                $(value time_fault_write_ns) + $(value time_lock_ns) + $(value time_barrier_ns) + \
+                $(value time_sync_ns) + $(value time_work_ns))) ]; then
+            passed=$((passed + 1))
+        else
+            failed=$((failed + 1))
+            echo "FAILED: the times of rank $rank with DSM_TRAP=$t:"
+            grep -oE '"(time_[a-z_]*|fault_latency)":[^,]*(,"total_ns":[0-9]*)?' stats.$rank
+        fi
+    done
+done
+timeout 60 env DSM_STATS=text "$dsmrun" -n 2 "$team" 3 >out 2>err </dev/null
+[ "$(grep -cE '^  time +[0-9.]+ s of threads: computing [0-9.]+ %, read faults [0-9.]+ %, write faults' err)" -eq 2 ] ||
+    { failed=$((failed + 1)); echo "FAILED: two lines of times"; grep time err; }
 
 # Programs that were built otherwise.
 file_link=$("$dsmcc" --showme-link)
@@ -112,6 +145,17 @@ cc -O1 $compile team.c things.c ${file_link#*--wrap=main} -o plain
 expect 1 '' 'was not linked as one with workers: build it with dsmcc' ./plain 2
 build_team counted --coverage
 expect 1 '' 'built with --coverage, whose own data would be among them' "$dsmrun" -n 2 ./counted 2
+build_team poisoned -fsanitize=address
+expect 1 '' 'built with -fsanitize=address, whose own data would be among them' \
+    env ASAN_OPTIONS=detect_leaks=0 "$dsmrun" -n 2 ./poisoned 2
+expect 0 '^right$' '' env ASAN_OPTIONS=detect_leaks=0 DSM_GLOBALS=private "$dsmrun" -n 2 ./poisoned 2 private
+libraries=$(sed -n "s/^dependency_libs='\(.*\)'/\1/p" "$build/libdsm.la")
+cc -O1 $compile team.c things.c ${file_link/-ldsm/"$build/.libs/libdsm.a" $libraries} -o static
+expect 1 '' 'libdsm is linked statically, and its own state would be among them' \
+    "$dsmrun" -n 2 ./static 2
+echo 'void *malloc(unsigned long n); void *malloc(unsigned long n) { static char m[1 << 22]; static unsigned long at; n = (n + 15) / 16 * 16; return (at += n) < sizeof m ? m + at - n : 0; } void free(void *p); void free(void *p) { (void)p; }' >own.c
+"$dsmcc" -O1 -fno-builtin own.c team.c things.c -o allocates
+expect 1 '' 'brings a malloc of its own, whose state would be among them' "$dsmrun" -n 2 ./allocates 2
 build_team other -DOTHER=1 -g3
 printf '#!/bin/sh\nif [ "$DSM_RANK" = 1 ]; then exec %s "$@"; fi\nexec %s "$@"\n' \
     "$work/other" "$work/team" >mixed

@@ -470,6 +470,13 @@ struct dsm_stats {
     uint64_t net_landed;        /* rdma: frames received whose bytes were written to their place */
     uint64_t net_copied;        /* rdma: frames sent whose bytes went through buffers */
     uint64_t net_pinned_bytes;  /* rdma: of the region, registered now */
+    /* Where the time of the threads went that use the region, in nanoseconds, each from its first
+     * use: the sum, and what of it was spent waiting (write faults are upgrades too; locks
+     * reader-writer ones too; barriers those of ranks and of threads and other collectives; sync
+     * other objects; work, in PARMACS programs, for a worker to run or to end). The rest counts as
+     * computing. */
+    uint64_t time_threads_ns, time_compute_ns, time_fault_read_ns, time_fault_write_ns;
+    uint64_t time_lock_ns, time_barrier_ns, time_sync_ns, time_work_ns;
 };
 
 /* Counters of this rank since dsm_init. Errors: INVAL, STATE. */
