@@ -506,7 +506,10 @@ static void on_event(struct dsm_net *net, enum rdma_cm_event_type type, int stat
     case RDMA_CM_EVENT_CONNECT_ERROR:
     case RDMA_CM_EVENT_UNREACHABLE:
     case RDMA_CM_EVENT_REJECTED:
-        if (link)
+        /* A peer that hangs up before it knows that the connection stands rejects it. */
+        if (link && type == RDMA_CM_EVENT_REJECTED && link->is_connected)
+            on_disconnected(link);
+        else if (link)
             on_failure(link, type, status);
         break;
     case RDMA_CM_EVENT_DISCONNECTED:
@@ -557,7 +560,8 @@ void dsm_rdma_cm_drain(struct dsm_net *net)
         struct rdma_cm_id *id = event->id;
         const struct dsm_rdma_link *link = id == net->listener ? NULL : id->context;
         bool is_new = event->event == RDMA_CM_EVENT_CONNECT_REQUEST;
-        bool is_end = event->event == RDMA_CM_EVENT_DISCONNECTED;
+        bool is_end =
+            event->event == RDMA_CM_EVENT_DISCONNECTED || event->event == RDMA_CM_EVENT_REJECTED;
         (void)rdma_ack_cm_event(event);
         if (is_new) {
             (void)rdma_reject(id, NULL, 0);
