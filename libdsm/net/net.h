@@ -144,9 +144,9 @@ struct dsm_net_ops {
      * send; those of peers that come earlier wait. Errors: INVAL. */
     int (*set_peers)(struct dsm_net *net, uint32_t self, const char *const *addresses);
     /* The memory that bytes may be written into by peers, told once, before the first send.
-     * most_bytes: what this rank may hold of it at one time, all in all; 0: all of it. A part of
-     * that, *pinned_out, is what the transport may come to hold on its own account, registered and
-     * otherwise unused. NULL op: the transport cannot. Errors: SYSTEM, NOMEM. */
+     * most_bytes: how much of it the transport may come to hold in memory on its own account,
+     * registered and otherwise unused; UINT64_MAX: as it likes. *pinned_out: how much it may be.
+     * NULL op: the transport cannot. Errors: SYSTEM, NOMEM. */
     int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
                       uint64_t *pinned_out);
     /* A key with which a peer may write [addr, addr + len_bytes) of the memory, for a request that

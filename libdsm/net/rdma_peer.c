@@ -149,6 +149,7 @@ bool dsm_rdma_expel(struct dsm_net *net, uint32_t rank, const char *why)
         atomic_store(&peer->has_left, false); /* whatever it said before: the caller is told */
         dsm_rdma_peer_fail(peer, DSM_E_PEER, why);
         dsm_rdma_leave(before);
+        dsm_rdma_flush(net);
     }
     return peer->was_told;
 }

@@ -29,9 +29,6 @@
 #define CHUNK_BYTES (256u << 10)
 /* Registered, or let go, in one turn of the loop, which has requests to serve. */
 #define CHUNKS_AT_ONCE 2
-/* Of what the rank may hold of the region, so much may be registered: by default, and at most. */
-#define DEFAULT_SHARE 4u
-#define ASKED_SHARE   2u
 _Static_assert(CHUNK_BYTES % DSM_NET_MAX_PAYLOAD == 0, "an aligned payload lies in one chunk");
 
 #define ACCESS (IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_WRITE)
@@ -58,18 +55,18 @@ static void try_on_demand(struct dsm_net *net)
     dsm_log(DSM_LOG_INFO, "rdma: %s: %s", net->place.device, why);
 }
 
-/* A chunk is in memory as a whole, however little of it is used, so what may be registered is taken
- * from what the rank may hold. */
+/* A chunk is in memory as a whole, however little of it is used, so the caller says how much that
+ * may be. Half of it, unless somebody wants more: the rest is for him. */
 static void limit_pins(struct dsm_rdma_region *region, uint64_t most_bytes)
 {
-    uint64_t most = most_bytes / (region->has_pin_max ? ASKED_SHARE : DEFAULT_SHARE);
-    if (most_bytes == 0 || region->pin_max_bytes <= most)
+    uint64_t most = region->has_pin_max || most_bytes == UINT64_MAX ? most_bytes : most_bytes / 2;
+    if (region->pin_max_bytes <= most)
         return;
     if (region->has_pin_max)
         dsm_log(DSM_LOG_WARN,
-                "DSM_RDMA_PIN_MAX: %lu KiB are registered at most, half of the %lu KiB that this "
-                "rank may hold (DSM_MEM_MAX)",
-                most >> 10, most_bytes >> 10);
+                "DSM_RDMA_PIN_MAX: no more than %lu KiB are registered, half of what this rank may "
+                "hold (DSM_MEM_MAX), or what is left beside the largest unit",
+                most >> 10);
     region->pin_max_bytes = most;
 }
 
@@ -278,6 +275,9 @@ static void let_go(struct dsm_net *net, struct dsm_rdma_chunk *chunk)
                  false); /* what is given back from now on is looked at anew */
     if (!net->handler.is_unused || !net->handler.on_unpinned ||
         (chunk->mr && chunk->n_losses != region->n_losses))
+        return;
+    /* As a rule some of it is in use. Keys are not taken off to find that out. */
+    if (chunk->mr && !net->handler.is_unused(net->handler.user, bytes, len_bytes))
         return;
     /* Without a registration: it came to nothing after unpin had said no. */
     if (!chunk->mr || deregister(net, chunk, bytes, len_bytes))

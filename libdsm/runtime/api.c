@@ -50,6 +50,7 @@ struct runtime {
     const struct dsm_trap_ops *trap_ops;
     const struct dsm_net_ops *net_ops;
     struct dsm_net *net;
+    atomic_bool has_seen_loss; /* dsmd has said so */
 };
 
 static struct runtime rt;
@@ -114,9 +115,11 @@ static void on_view(void *user, uint32_t epoch, uint32_t rank, const char *reaso
     (void)epoch;
     if (rt.settings.go_on_after_loss) {
         /* It may live on, cut off from dsmd alone: its connections, and with them its keys to
-         * memory here, end before anything of it is given to others. That is heard of as a lost
-         * lane. */
-        if (!rt.net || !rt.net_ops->expel(rt.net, rank, reason))
+         * memory here, end before anything of it is given to others. The core hears of it as of a
+         * lost lane; in the end, when those are no news, from here. */
+        atomic_store(&rt.has_seen_loss, true);
+        if (!rt.net || !rt.net_ops->expel(rt.net, rank, reason) ||
+            atomic_load(&rt.driver.is_finalizing))
             go_on_without(&rt.driver, rank, reason);
         return;
     }
@@ -185,8 +188,12 @@ static void on_lane_lost(void *user, uint32_t rank, int error, const char *why)
     struct dsm_driver *d = user;
     if (atomic_load(&d->is_finalizing)) {
         /* Normal: it is past the final barrier. If that does not end here too, something of it was
-         * lost, and this process must not wait for ever. */
-        await_the_end(d, why);
+         * lost, and this process must not wait for ever. After a loss the barrier ends with the one
+         * that is missing, and nobody needs to hear of those who leave with it. */
+        if (atomic_load(&rt.has_seen_loss))
+            (void)dsm_driver_lose_rank(d, rank, why);
+        else
+            await_the_end(d, why);
         return;
     }
     if (error == DSM_E_PROTO || error == DSM_E_AUTH || error == DSM_E_MISMATCH) {
@@ -252,6 +259,7 @@ static int join(struct runtime *r)
         return error ? error : map_alone(r);
     }
     struct dsm_net_handler handler;
+    atomic_store(&r->has_seen_loss, false);
     dsm_driver_net_handler(&r->driver, &handler);
     handler.on_lost = on_lane_lost;
     struct dsm_net_config net = {.self = UINT32_MAX,
@@ -291,18 +299,21 @@ static int join(struct runtime *r)
     return error;
 }
 
-/* What this rank may hold of the region, and how much of that is left beside what the transport
- * keeps in memory on its own account. */
+/* What this rank may hold of the region in frames, beside what the transport keeps in memory on its
+ * own account: half of all at most, and the largest unit must fit into the rest. */
 static int share_memory(const struct runtime *r, uint64_t *frames_bytes_out)
 {
-    uint64_t most = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
-                                              : dsm_settings_default_mem_max(r->info.n_local);
+    const uint64_t unit_bytes = (uint64_t)DSM_UNIT_MAX_PAGES << DSM_PAGE_SHIFT;
+    uint64_t all = r->settings.mem_max_bytes ? r->settings.mem_max_bytes
+                                             : dsm_settings_default_mem_max(r->info.n_local);
+    uint64_t most_pinned =
+        all < 2 * unit_bytes ? all - (all < unit_bytes ? all : unit_bytes) : all / 2;
     uint64_t pinned = 0;
     int error = 0;
     if (r->net && r->net_ops->set_memory)
         error = r->net_ops->set_memory(r->net, r->region.frame, dsm_region_total_bytes(&r->region),
-                                       most, &pinned);
-    *frames_bytes_out = DSM_ALIGN_DOWN(most - pinned, (uint64_t)DSM_PAGE_BYTES);
+                                       most_pinned, &pinned);
+    *frames_bytes_out = DSM_ALIGN_DOWN(all - pinned, (uint64_t)DSM_PAGE_BYTES);
     return error;
 }
 

@@ -46,13 +46,13 @@ int dsm_frames_give_back(struct dsm_driver *d, dsm_page_t first, uint64_t n_page
 
 /*
  * What was given back is a hole, or was cleared. But a request that was given up because its home
- * died may still have been answered by an owner who lives, straight into registered memory that had
- * been cleared before. By now that is over: the range was freed by all ranks since, which waited
- * for what they had under way.
+ * died may still have been answered by an owner who lives, into memory that had been given back
+ * before. By now that is over, but for the rest of a payload whose header had been read before the
+ * loss, and which nobody has gone on reading since.
  */
 void dsm_frames_make_zero(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 {
-    if (d->has_losses && !unpin(d, first, n_pages))
+    if (d->has_losses)
         memset(d->region->frame + (first << DSM_PAGE_SHIFT), 0, (size_t)n_pages << DSM_PAGE_SHIFT);
     else
         dsm_region_materialise(d->region, first, n_pages);

@@ -228,7 +228,7 @@ END_TEST
 static void await_limit(struct node *n, uint64_t most_bytes)
 {
     const char *addresses[2] = {"10.0.0.1:1", "10.0.0.1:2"};
-    n->most_bytes = 4 * CHUNK_BYTES;
+    n->most_bytes = 2 * CHUNK_BYTES;
     node_start(n, 0, addresses);
     ck_assert_uint_eq(n->pinned_most, most_bytes);
     for (uint64_t at = 0; at < most_bytes; at += CHUNK_BYTES)
@@ -243,7 +243,7 @@ static void await_limit(struct node *n, uint64_t most_bytes)
     node_close(n);
 }
 
-START_TEST(limit_is_a_part_of_what_the_rank_may_hold)
+START_TEST(limit_is_within_what_the_caller_allows)
 {
     struct node n;
     ck_assert_int_eq(node_open(&n, 0, NULL), 0);
@@ -310,7 +310,7 @@ TCase *net_rdma_pinning(void)
     tcase_add_test(pinning, memory_that_is_not_used_any_more_is_let_go_and_goes_back);
     tcase_add_test(pinning, what_was_let_go_makes_room_below_the_limit);
     tcase_add_test(pinning, what_was_registered_before_a_loss_stays_registered);
-    tcase_add_test(pinning, limit_is_a_part_of_what_the_rank_may_hold);
+    tcase_add_test(pinning, limit_is_within_what_the_caller_allows);
     tcase_add_test(pinning, key_is_given_up_to_the_limit);
     return pinning;
 }

@@ -127,6 +127,7 @@ int node_open(struct node *n, uint32_t rank, const struct dsm_net_rdma_config *r
                                     .loop = &n->loop,
                                     .connect_timeout_s = node_connect_timeout_s};
     memset(n, 0, sizeof *n);
+    n->most_bytes = UINT64_MAX;
     pthread_mutex_init(&n->lock, NULL);
     ck_assert_int_eq(uv_loop_init(&n->loop), 0);
     if (rdma)

@@ -22,7 +22,7 @@ struct node {
     struct dsm_net *net;
     uint8_t *memory;
     int memory_fd;
-    uint64_t most_bytes;  /* 0, or set between open and start */
+    uint64_t most_bytes;  /* UINT64_MAX, or set between open and start */
     uint64_t pinned_most; /* what the transport keeps of it */
     uv_loop_t loop;
     uv_async_t stop;
