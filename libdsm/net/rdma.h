@@ -385,6 +385,17 @@ struct dsm_net {
         n_credit_messages;
 };
 
+/*
+ * Registers memory. Not with ibv_reg_mr: the library has one of its own in front of libibverbs's,
+ * and in a program linked with libibverbs first, our calls of that name would find the oldest
+ * version.
+ */
+static inline struct ibv_mr *dsm_rdma_register(struct ibv_pd *pd, void *addr, size_t len_bytes,
+                                               unsigned access)
+{
+    return (ibv_reg_mr_iova)(pd, addr, len_bytes, (uintptr_t)addr, (int)access);
+}
+
 /* ibv calls may be system calls that are cancellation points; a cancelled thread that faults would
  * be unwound out of the signal handler. */
 static inline int dsm_rdma_enter(void)

@@ -80,7 +80,7 @@ static int add_slab(struct dsm_net *net, uint64_t n, struct dsm_rdma_buffer **li
         return DSM_E_NOMEM;
     (void)madvise(slab, len_bytes, MADV_DONTFORK);
     (void)madvise(slab, len_bytes, MADV_DONTDUMP);
-    slab->mr = ibv_reg_mr(net->pd, slab, len_bytes, IBV_ACCESS_LOCAL_WRITE);
+    slab->mr = dsm_rdma_register(net->pd, slab, len_bytes, IBV_ACCESS_LOCAL_WRITE);
     if (!slab->mr) {
         dsm_log(DSM_LOG_ERROR, "rdma: %lu KiB for messages cannot be registered: %s (ulimit -l)",
                 (uint64_t)len_bytes >> 10, strerrordesc_np(errno));

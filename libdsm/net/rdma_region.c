@@ -47,8 +47,8 @@ static void try_on_demand(struct dsm_net *net)
     if (ibv_query_device_ex(net->verbs, NULL, &attr))
         return;
     if (dsm_rdma_plan_on_demand(&attr, net->region.len_bytes, why, sizeof why)) {
-        net->region.on_demand = ibv_reg_mr(net->pd, net->region.memory, net->region.len_bytes,
-                                           ACCESS | IBV_ACCESS_ON_DEMAND);
+        net->region.on_demand = dsm_rdma_register(
+            net->pd, net->region.memory, net->region.len_bytes, ACCESS | IBV_ACCESS_ON_DEMAND);
         if (!net->region.on_demand)
             dsm_format(why, sizeof why, "paging on demand was refused: %s", strerrordesc_np(errno));
     }
@@ -233,7 +233,8 @@ static void register_chunk(struct dsm_net *net, struct dsm_rdma_chunk *chunk)
     uint64_t index = index_of(region, chunk), len_bytes = chunk_bytes(region, index);
     int number = 0;
     if (atomic_load(&region->pinned_bytes) + len_bytes <= region->pin_max_bytes) {
-        chunk->mr = ibv_reg_mr(net->pd, region->memory + index * CHUNK_BYTES, len_bytes, ACCESS);
+        chunk->mr =
+            dsm_rdma_register(net->pd, region->memory + index * CHUNK_BYTES, len_bytes, ACCESS);
         number = chunk->mr ? 0 : errno;
     }
     if (!chunk->mr) {

@@ -38,8 +38,9 @@ static void *missing(enum dsm_missing how)
 }
 
 /*
- * For a name of several versions, RTLD_NEXT finds the one of the first glibc for x86-64. Where that
- * one does something else than the one that programs are linked with today, its version is here.
+ * For a name of several versions, RTLD_NEXT finds the first one, of the first glibc for x86-64.
+ * Where that one does something else than the one that programs are linked with today, its version
+ * is here.
  */
 static const char *version_of(const char *name)
 {
@@ -55,6 +56,7 @@ static const char *version_of(const char *name)
         {"nftw", "GLIBC_2.3.3"},
         {"nftw64", "GLIBC_2.3.3"},
         {"realpath", "GLIBC_2.3"},
+        {"ibv_reg_mr", "IBVERBS_1.1"},
     };
     for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
         if (strcmp(versions[i].name, name) == 0)
