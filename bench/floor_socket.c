@@ -16,6 +16,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "bench/pin.h"
+
 #define STREAM_CHUNK_BYTES 65536u
 #define ACCEPT_TIMEOUT_S   20
 /* After so many looks in vain the partner is waiting for a processor, not for the network. */
@@ -32,6 +34,7 @@ struct bench_link {
 
 /* What rank 0 tells the others, so that nobody else on this machine is taken for rank 1. */
 struct invitation {
+    uint32_t address; /* in network order */
     uint32_t port;
     uint8_t nonce[16];
 };
@@ -81,24 +84,29 @@ static int receive_all(int fd, void *data, size_t len, bool is_polling)
 
 /* ---- connecting ----------------------------------------------------------------------------- */
 
-static int listen_on_loopback(struct invitation *invitation)
+/* On loopback, or where ranks on other hosts reach this one: dsmrun says so. */
+static int listen_here(struct invitation *invitation)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const char *host = getenv("DSM_LISTEN");
     socklen_t len = sizeof address;
     struct timeval timeout = {.tv_sec = ACCEPT_TIMEOUT_S};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     if (fd < 0)
         return fail("socket");
+    if (host != NULL)
+        (void)inet_pton(AF_INET, host, &address.sin_addr);
     if (setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) != 0 ||
         bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 4) != 0 ||
         getsockname(fd, (struct sockaddr *)&address, &len) != 0 ||
         getrandom(invitation->nonce, sizeof invitation->nonce, 0) !=
             (ssize_t)sizeof invitation->nonce) {
-        fail("listen on 127.0.0.1");
+        fail("listen (on DSM_LISTEN, else 127.0.0.1)");
         close(fd);
         return DSM_E_SYSTEM;
     }
+    invitation->address = address.sin_addr.s_addr;
     invitation->port = ntohs(address.sin_port);
     return fd;
 }
@@ -135,7 +143,7 @@ static int accept_partner(int listener, const struct invitation *invitation)
 static int connect_partner(const struct invitation *invitation)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                                  .sin_addr.s_addr = invitation->address,
                                   .sin_port = htons((uint16_t)invitation->port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -186,7 +194,7 @@ int bench_link_open(struct bench_worker *worker)
     link->fd[SOCKET_MAIN] = link->fd[SOCKET_SERVER] = -1;
     worker->link = link;
     if (worker->rank == 0) {
-        listener = listen_on_loopback(&invitation);
+        listener = listen_here(&invitation);
         if (listener < 0)
             return listener;
     }
@@ -218,34 +226,6 @@ void bench_link_close(struct bench_worker *worker)
             close(link->fd[i]);
     free(link);
     worker->link = NULL;
-}
-
-/* ---- processors ------------------------------------------------------------------------------ */
-
-/*
- * Two processes that poll, or one that polls and one that computes, on one processor take turns of
- * milliseconds: no floor at all. So each gets one of its own for the time of the floor, where there
- * are two. Returns whether `before_out` is to be put back.
- */
-static bool pin(const struct bench_worker *worker, cpu_set_t *before_out)
-{
-    cpu_set_t mine;
-    unsigned wanted = worker->rank % 2, n = 0;
-
-    if (worker->is_oversubscribed || worker->rank > 1 ||
-        sched_getaffinity(0, sizeof *before_out, before_out) != 0 || CPU_COUNT(before_out) < 2)
-        return false;
-    CPU_ZERO(&mine);
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, before_out) && n++ == wanted)
-            CPU_SET(cpu, &mine);
-    return sched_setaffinity(0, sizeof mine, &mine) == 0;
-}
-
-static void unpin(bool is_pinned, const cpu_set_t *before)
-{
-    if (is_pinned)
-        (void)sched_setaffinity(0, sizeof *before, before);
 }
 
 /* ---- round trips ---------------------------------------------------------------------------- */
@@ -283,15 +263,16 @@ static int round_trips(struct bench_worker *worker, size_t answer_bytes, bool is
 {
     struct bench_link *link = worker->link;
     unsigned n = worker->effort->n_rounds;
-    cpu_set_t before;
-    bool is_pinned = is_polling && pin(worker, &before);
+    struct bench_pin pin = {0};
     int error = 0;
 
+    if (is_polling)
+        bench_pin(worker, &pin);
     if (worker->rank == 0)
         error = ask_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk, samples);
     else if (worker->rank == 1)
         error = answer_on(link->fd[SOCKET_MAIN], n, answer_bytes, is_polling, link->chunk);
-    unpin(is_pinned, &before);
+    bench_unpin(&pin);
     return error;
 }
 
@@ -318,10 +299,10 @@ int bench_floor_rt_word_sleep(struct bench_worker *worker, struct bench_samples 
 int bench_floor_rt_page_computing(struct bench_worker *worker, struct bench_samples *samples)
 {
     struct bench_link *link = worker->link;
-    cpu_set_t before;
-    bool is_pinned = pin(worker, &before); /* the server thread goes where the scheduler likes */
+    struct bench_pin pin;
     int error = 0;
 
+    bench_pin(worker, &pin); /* the server thread goes where the scheduler likes */
     if (worker->rank == 0) {
         error = ask_on(link->fd[SOCKET_SERVER], worker->effort->n_rounds, BENCH_PAGE_BYTES, true,
                        link->chunk, samples);
@@ -330,7 +311,7 @@ int bench_floor_rt_page_computing(struct bench_worker *worker, struct bench_samp
     } else if (worker->rank == 1) {
         error = bench_link_compute_until_stopped(worker);
     }
-    unpin(is_pinned, &before);
+    bench_unpin(&pin);
     return error;
 }
 
@@ -353,13 +334,13 @@ int bench_floor_stream(struct bench_worker *worker, struct bench_samples *sample
 {
     struct bench_link *link = worker->link;
     uint64_t bytes = worker->effort->stream_bytes / STREAM_SAMPLES, word = 0;
-    bool is_polling = !worker->is_oversubscribed, is_pinned;
-    cpu_set_t before;
+    bool is_polling = !worker->is_oversubscribed;
+    struct bench_pin pin;
     int error = 0;
 
     if (worker->rank > 1)
         return 0;
-    is_pinned = pin(worker, &before);
+    bench_pin(worker, &pin);
     bench_samples_reserve(samples, STREAM_SAMPLES);
     for (unsigned i = 0; i < STREAM_SAMPLES && error == 0; i++) {
         uint64_t start_ns = dsm_clock_ns();
@@ -373,7 +354,7 @@ int bench_floor_stream(struct bench_worker *worker, struct bench_samples *sample
         if (worker->rank == 0)
             bench_samples_add(samples, (double)bytes / (double)(dsm_clock_ns() - start_ns));
     }
-    unpin(is_pinned, &before);
+    bench_unpin(&pin);
     return error;
 }
 

@@ -72,8 +72,10 @@ static char *list_names(const struct bench_options *options, uint32_t n_ranks)
         const struct bench_floor_kind *kind = bench_floor_kind(i);
         /* The kernels' sequential programs are long and run beside the kernels anyway. */
         bool is_long = i >= BENCH_FLOOR_LU && i <= BENCH_FLOOR_WATER;
+        bool is_foreign = kind->is_verbs && strcmp(options->transport, "rdma") != 0;
 
-        if (floor_runs_with(options, kind, n_ranks) && (!is_long || options->n_names > 0))
+        if (floor_runs_with(options, kind, n_ranks) &&
+            ((!is_long && !is_foreign) || options->n_names > 0))
             append_name(&only, kind->name);
     }
     for (unsigned i = 0; bench_measures[i] != NULL; i++)

@@ -14,6 +14,7 @@
 #include "bench/floor_memory.h"
 #include "bench/floor_socket.h"
 #include "bench/floor_trap.h"
+#include "bench/floor_verbs.h"
 #include "bench/machine.h"
 
 #define MAX_SAMPLES_LISTED 16u /* so few are handed on one by one: the kernels' */
@@ -174,6 +175,12 @@ static int measure_floor(struct bench_worker *worker, enum bench_floor floor,
     struct bench_samples samples = {0};
     int error = 0;
 
+    if (kind->is_verbs && worker->verbs == NULL) {
+        if (worker->rank == 0)
+            fprintf(stderr, "dsm-bench: %s: the transport is %s, left out (--transport rdma)\n",
+                    kind->name, worker->transport);
+        return 0;
+    }
     for (unsigned slice = 0; slice <= worker->effort->n_slices && error == 0; slice++) {
         if (slice == 1)
             bench_samples_clear(&samples); /* the first one only warmed up */
@@ -400,6 +407,8 @@ static int open_floors(struct bench_worker *worker)
 {
     int error = worker->n_ranks > 1 ? bench_link_open(worker) : 0;
 
+    if (error == 0)
+        error = bench_verbs_open(worker);
     if (error == 0 && worker->rank == 0)
         error = bench_memory_open(worker);
     return error;
@@ -430,6 +439,7 @@ int bench_worker_run(bool (*is_selected)(const void *user, const char *name), co
         error = measure_selected(&worker, is_selected, user, sink);
     if (error != 0)
         dsm_abort(1); /* the other ranks would wait for this one */
+    bench_verbs_close(&worker);
     bench_link_close(&worker);
     bench_memory_close(&worker);
     bench_trap_helper_stop(&worker);

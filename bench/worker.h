@@ -43,6 +43,7 @@ extern const struct bench_effort bench_effort_quick;
 
 struct bench_memory;      /* private memory for the floors: floor_memory.h */
 struct bench_link;        /* raw sockets between rank 0 and rank 1: floor_socket.h */
+struct bench_verbs;       /* raw queue pairs between them: verbs_link.h */
 struct bench_trap_helper; /* the process that resolves local faults: floor_trap.h */
 
 struct bench_worker {
@@ -51,6 +52,7 @@ struct bench_worker {
     const struct bench_effort *effort;
     const char *trap, *transport; /* the backends' names, as chosen */
     struct bench_link *link;
+    struct bench_verbs *verbs; /* NULL: the transport is not rdma */
     struct bench_trap_helper *trap_helper;
     struct bench_memory *memory;
     struct bench_traffic traffic;
@@ -66,7 +68,17 @@ enum bench_floor {
     BENCH_FLOOR_RT_WORD_SLEEP,
     BENCH_FLOOR_RT_PAGE_COMPUTING, /* partner computes, a sleeping thread of it answers */
     BENCH_FLOOR_STREAM,
-    BENCH_FLOOR_TRAP_SIGBUS, /* a local fault: trap, map, go on */
+    BENCH_FLOOR_VERBS_PAGE_POLL, /* the same over raw verbs; in the same order */
+    BENCH_FLOOR_VERBS_WORD_POLL,
+    BENCH_FLOOR_VERBS_PAGE_SLEEP,
+    BENCH_FLOOR_VERBS_WORD_SLEEP,
+    BENCH_FLOOR_VERBS_PAGE_COMPUTING,
+    BENCH_FLOOR_VERBS_STREAM,
+    BENCH_FLOOR_VERBS_SEND, /* as ib_send_lat, ib_write_lat and ib_read_lat have them */
+    BENCH_FLOOR_VERBS_WRITE,
+    BENCH_FLOOR_VERBS_READ,
+    BENCH_FLOOR_VERBS_READ_ASK, /* 4 KiB read, and a word there and back at the same time */
+    BENCH_FLOOR_TRAP_SIGBUS,    /* a local fault: trap, map, go on */
     BENCH_FLOOR_TRAP_UFFD,
     BENCH_FLOOR_TRAP_SEGV,
     BENCH_FLOOR_MEMCPY,
@@ -91,6 +103,7 @@ struct bench_floor_kind {
     const char *text; /* inside a sum, e.g. "4 KiB round trip, polling" */
     const char *unit;
     bool is_more_better;
+    bool is_verbs; /* only over rdma */
     uint32_t min_ranks;
     /* Collective. Rank 0 adds its samples. Errors: DSM_E codes; UNSUPPORTED: not to be had here. */
     int (*slice)(struct bench_worker *worker, struct bench_samples *samples);

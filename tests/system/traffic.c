@@ -14,11 +14,11 @@
 
 #include <dsm/dsm.h>
 
-#define N           1000u
+#define N           256u
 #define PAGE_BYTES  4096u
 #define LOCK_STRIDE 64u
-/* rdma.h, rdma_tx.c, rdma_rx.c: sends signalled to learn of room in the queue, receive buffers
- * handed back together. */
+/* rdma_tx.c: sends signalled to learn of room in the queue. rdma_rx.c: receive buffers go back by
+ * eights at least. */
 #define SENDS_PER_SIGNAL 32u
 #define BUFFERS_PER_POST 8u
 #define N_OPERATIONS     5u

@@ -5,8 +5,8 @@
 # two ranks over the transport that DSM_TRANSPORT names (tcp). Nothing is fetched ahead, so that each
 # page is an operation of its own.
 set -u
-out=$(DSM_FETCH_AHEAD=0 timeout -k 10 240 dsmrun/dsmrun -n 2 --transport "${DSM_TRANSPORT:-tcp}" \
-    tests/system/traffic 2>&1)
-status=$?
-printf '%s\n' "$out"
-[ "$status" -eq 0 ] && grep -q '^traffic: 5 operations, 0 above' <<<"$out"
+out=$(mktemp)
+trap 'rm -f "$out"' EXIT
+DSM_FETCH_AHEAD=0 timeout -k 10 240 dsmrun/dsmrun -n 2 --transport "${DSM_TRANSPORT:-tcp}" \
+    tests/system/traffic 2>&1 | tee "$out"
+[ "${PIPESTATUS[0]}" -eq 0 ] && grep -q '^traffic: 5 operations, 0 above' "$out"
