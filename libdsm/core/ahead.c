@@ -155,6 +155,7 @@ static void ask_on(struct dsm_step *s, struct dsm_stream *stream, uint32_t unit_
     dsm_prefetch_put(core, (struct dsm_hint){.next = stream->next,
                                              .left_pages = (uint64_t)n * unit_pages,
                                              .step_pages = is_run ? 0 : stream->step_pages,
+                                             .deadline_ns = DSM_TIME_NONE,
                                              .access = DSM_ACCESS_READ});
     stream->next += (uint64_t)(stream->step_pages * (int64_t)n);
     n = most_units(core, unit_pages);

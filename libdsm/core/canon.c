@@ -86,6 +86,8 @@ static void put_copy(const struct writer *w, const void *node)
     w->out->put_txn(w->out->user, copy->first, copy->seen);
     w->out->put_time(w->out->user, copy->hold != DSM_HOLD_NO ? copy->hold_until_ns : DSM_TIME_NONE);
     w->out->put_time(w->out->user, copy->n_keeps ? copy->keep_until_ns : DSM_TIME_NONE);
+    put(w, copy->n_pins);
+    w->out->put_time(w->out->user, copy->n_pins ? copy->pin_until_ns : DSM_TIME_NONE);
     put(w, copy->pending != 0);
     if (copy->pending)
         put_pending(w, copy->first, dsm_at(w->core, copy->pending));
@@ -263,11 +265,12 @@ static void put_hints(const struct writer *w)
 {
     uint32_t i;
 
-    put(w, w->core->prefetch_in_flight);
+    put(w, (uint64_t)w->core->demands_in_flight << 32 | w->core->prefetch_in_flight);
     for (i = 0; i < w->core->n_hints; i++) {
         const struct dsm_hint *hint = &w->core->hints[i];
 
         put(w, hint->next);
+        w->out->put_time(w->out->user, hint->deadline_ns);
         put(w, (uint64_t)hint->step_pages);
         put(w, hint->left_pages << 8 | hint->access);
     }

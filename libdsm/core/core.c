@@ -385,6 +385,21 @@ static int on_resumed(struct dsm_step *s, const struct dsm_event *event)
     return 0;
 }
 
+static int on_pin(struct dsm_step *s, const struct dsm_event *event)
+{
+    struct dsm_copy *copy;
+
+    if (event->pin.page >= s->core->config.n_pages)
+        return DSM_E_INVAL;
+    copy = dsm_copy_find(s->core,
+                         dsm_placement_unit(s->core->config.placement, event->pin.page).first);
+    if (event->type == DSM_EVENT_PIN)
+        return copy ? dsm_hold_pin(s, copy, event->pin.access, event->pin.until_ns) : DSM_E_BUSY;
+    if (copy)
+        dsm_hold_unpin(s, copy);
+    return 0;
+}
+
 static int on_timer(struct dsm_step *s)
 {
     s->core->has_backlog = false;
@@ -428,6 +443,9 @@ static int dispatch(struct dsm_step *s, const struct dsm_event *event)
         return dsm_collective_enter(s, event);
     case DSM_EVENT_PREFETCH:
         return dsm_prefetch_add(s, event);
+    case DSM_EVENT_PIN:
+    case DSM_EVENT_UNPIN:
+        return on_pin(s, event);
     case DSM_EVENT_VIEW:
         return dsm_view_lose(s, event->view.rank);
     case DSM_EVENT_DROP:

@@ -63,7 +63,7 @@ uint32_t dsm_core_max_actions(const struct dsm_core *core);
  *          has lied, now or before, and the core is not to be used any more
  *   NOMEM  the arena's bound is reached
  *   INVAL  a page outside the region; less room in actions than dsm_core_max_actions
- *   BUSY   COLLECTIVE: this rank is in one of this group already
+ *   BUSY   COLLECTIVE: this rank is in one of this group already; PIN: the unit is not here so
  */
 int dsm_core_step(struct dsm_core *core, const struct dsm_event *event,
                   struct dsm_action_list *actions);
@@ -90,6 +90,8 @@ bool dsm_core_has_objects(const struct dsm_core *core);
 struct dsm_core_counters {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t fetched_zero, invalidations, downgrades, prefetch_asked;
+    uint64_t prefetch_late;    /* pages not asked for before their deadline */
+    uint64_t pins, pins_ended; /* units; ended by the time given while others waited */
     uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages */
     /* Units: found to migrate, and found not to (as home); granted as the only copy for reading,
      * and of these written later without asking anybody. */

@@ -39,6 +39,9 @@ enum dsm_event_type {
                           Also for every thread that waited when LOST or MEMORY_FULL came, before
                           its failure is delivered: what it kept is given up */
     DSM_EVENT_PREFETCH,
+    DSM_EVENT_PIN, /* pin: the unit stays as it is until the time given, or UNPIN: who would take it
+                      away waits. BUSY: it is not here with that access */
+    DSM_EVENT_UNPIN,    /* pin */
     DSM_EVENT_MESSAGE,  /* a header from a peer. For GRANT with bytes the step answers with RECEIVE
                            or DISCARD, and RECEIVED follows when the bytes are in the frame. A
                            COLLECTIVE with bytes is handed in when the bytes are here */
@@ -82,7 +85,13 @@ struct dsm_event {
             dsm_page_t first;
             uint64_t n_pages;
             uint8_t access;
+            uint64_t deadline_ns; /* given up when it has not been asked for by then; 0: never */
         } prefetch;
+        struct {
+            dsm_page_t page; /* any of the unit */
+            uint8_t access;
+            uint64_t until_ns;
+        } pin;
         const struct dsm_message *message;
         struct {
             dsm_page_t unit;

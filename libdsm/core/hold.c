@@ -16,6 +16,9 @@
  * jitter, up to hold_cap_ns. (A mere second fault at the same instruction says nothing: a loop that
  * polls a flag does that, and long holds would only delay who sets the flag.)
  *
+ * Pins: the program says how long a unit is to stay (dsm_pin). The time is bounded by the caller,
+ * and a pin is not made longer while somebody waits for the unit, so nobody is starved.
+ *
  * What a thread was granted is in struct dsm_core_thread, the driver's; a unit only counts its
  * keeps.
  */
@@ -57,7 +60,11 @@ static uint64_t last_end_ns(const struct dsm_copy *copy)
 {
     uint64_t end = copy->hold != DSM_HOLD_NO ? copy->hold_until_ns : 0;
 
-    return copy->n_keeps > 0 && copy->keep_until_ns > end ? copy->keep_until_ns : end;
+    if (copy->n_keeps > 0 && copy->keep_until_ns > end)
+        end = copy->keep_until_ns;
+    if (copy->n_pins > 0 && dsm_planted(DSM_PLANT_PIN_FOREVER))
+        return DSM_TIME_NONE;
+    return copy->n_pins > 0 && copy->pin_until_ns > end ? copy->pin_until_ns : end;
 }
 
 uint64_t dsm_hold_end_ns(const struct dsm_step *s, const struct dsm_copy *copy)
@@ -74,6 +81,28 @@ void dsm_hold_begin(struct dsm_step *s, struct dsm_copy *copy)
         return;
     copy->hold = DSM_HOLD_AWAIT;
     copy->hold_until_ns = s->now_ns + cap_ns(s->core);
+}
+
+int dsm_hold_pin(struct dsm_step *s, struct dsm_copy *copy, uint8_t access, uint64_t until_ns)
+{
+    if (dsm_copy_access(copy) < access || !(copy->flags & DSM_COPY_F_MAPPED))
+        return DSM_E_BUSY;
+    if (copy->n_pins > 0 && copy->pin_until_ns <= s->now_ns && copy->order_head)
+        return DSM_E_BUSY; /* it is about to go */
+    if (copy->n_pins == 0 || (copy->pin_until_ns < until_ns && !copy->order_head))
+        copy->pin_until_ns = until_ns;
+    copy->n_pins++;
+    s->core->counters.pins++;
+    return 0;
+}
+
+void dsm_hold_unpin(struct dsm_step *s, struct dsm_copy *copy)
+{
+    if (copy->n_pins == 0)
+        return; /* its time was over, and it has been taken away since */
+    copy->n_pins--;
+    if (copy->n_pins == 0 && copy->order_head)
+        dsm_holder_settle(s, copy);
 }
 
 static void give_up_keeps(struct dsm_step *s, struct dsm_core_thread *thread)

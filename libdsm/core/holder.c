@@ -61,6 +61,8 @@ bool dsm_holder_take_away(struct dsm_step *s, struct dsm_copy *copy)
     copy->flags &= (uint16_t) ~(DSM_COPY_F_MAPPED | DSM_COPY_F_FRESH);
     copy->hold = DSM_HOLD_NO;
     copy->n_keeps = 0;
+    s->core->counters.pins_ended += copy->n_pins > 0;
+    copy->n_pins = 0;
     if (was_mapped)
         dsm_emit_effect(s, copy, DSM_ACTION_UNMAP);
     return was_mapped;

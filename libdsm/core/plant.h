@@ -31,7 +31,8 @@
     XX(CANCEL_TWICE, "a wait that was granted is told besides that it was cancelled")              \
     XX(WANTED_ALWAYS, "a lock is said to be wanted again when it is not")                          \
     XX(CLEAN_STAYS, "who read exclusively may still write alone after another has read")           \
-    XX(EXCLUSIVE_STAYS, "who hands a unit over to an exclusive reader keeps a copy")
+    XX(EXCLUSIVE_STAYS, "who hands a unit over to an exclusive reader keeps a copy")               \
+    XX(PIN_FOREVER, "a pin does not end with its time")
 
 enum dsm_plant {
     DSM_PLANT_NONE,

@@ -4,27 +4,52 @@
  *
  * A run is one REQUEST for consecutive units with the same home; every unit stays a transaction of
  * its own. What the window has no room for is remembered in a few slots and continued as grants
- * finish. It is a hint: units that are here, on their way or busy are passed over, and when memory
- * is short or the slots are full something is forgotten.
+ * finish, those with the earliest deadline first (then in the order in which they came). While a
+ * thread waits for a unit that it asked for itself, only a small part of the window is used, so
+ * that what is waited for does not queue behind what is not. It is a hint: units that are here, on
+ * their way or busy are passed over, and when memory is short or the slots are full something is
+ * forgotten.
  */
 #include "core/state.h"
 
 #include <string.h>
 
-#define UNITS_PER_STEP 1024u /* looked at in one step */
+#define UNITS_PER_STEP  1024u /* looked at in one step */
+#define SHARE_OF_WINDOW 8u    /* the part used while a thread waits */
 
-static void forget(struct dsm_core *core)
+static void forget(struct dsm_core *core, uint32_t at)
 {
-    memmove(&core->hints[0], &core->hints[1], (DSM_HINTS_MAX - 1) * sizeof core->hints[0]);
-    memset(&core->hints[DSM_HINTS_MAX - 1], 0, sizeof core->hints[0]);
     core->n_hints--;
+    memmove(&core->hints[at], &core->hints[at + 1], (core->n_hints - at) * sizeof core->hints[0]);
+    memset(&core->hints[core->n_hints], 0, sizeof core->hints[0]);
+}
+
+/* Where a hint with this deadline goes: behind all that are no later. */
+static uint32_t place_for(const struct dsm_core *core, uint64_t deadline_ns)
+{
+    uint32_t at = core->n_hints;
+
+    while (at > 0 && core->hints[at - 1].deadline_ns > deadline_ns)
+        at--;
+    return at;
 }
 
 void dsm_prefetch_put(struct dsm_core *core, struct dsm_hint hint)
 {
-    if (core->n_hints == DSM_HINTS_MAX)
-        forget(core); /* the oldest: what was hinted last is wanted most */
-    core->hints[core->n_hints++] = hint;
+    uint32_t at;
+
+    if (core->n_hints == DSM_HINTS_MAX) {
+        /* Of those without a deadline the oldest: what was hinted last is wanted most. Else the
+         * one with the latest deadline, which may be the new one. */
+        at = place_for(core, DSM_TIME_NONE - 1);
+        if (at == DSM_HINTS_MAX && hint.deadline_ns >= core->hints[at - 1].deadline_ns)
+            return;
+        forget(core, at < DSM_HINTS_MAX ? at : at - 1);
+    }
+    at = place_for(core, hint.deadline_ns);
+    memmove(&core->hints[at + 1], &core->hints[at], (core->n_hints - at) * sizeof core->hints[0]);
+    core->hints[at] = hint;
+    core->n_hints++;
 }
 
 int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event)
@@ -39,6 +64,9 @@ int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event)
     if (n_pages > 0)
         dsm_prefetch_put(core, (struct dsm_hint){.next = first,
                                                  .left_pages = n_pages,
+                                                 .deadline_ns = event->prefetch.deadline_ns
+                                                                    ? event->prefetch.deadline_ns
+                                                                    : DSM_TIME_NONE,
                                                  .access = event->prefetch.access});
     return 0;
 }
@@ -90,9 +118,19 @@ static bool is_wanted(const struct dsm_core *core, const struct dsm_unit *unit, 
            copy->receiving_bytes == 0 && !copy->fault_access;
 }
 
+/* Units that may be on their way now. */
+static uint32_t window(const struct dsm_core *core)
+{
+    uint32_t units = core->config.prefetch_window;
+
+    return core->demands_in_flight == 0 ? units
+           : units > SHARE_OF_WINDOW    ? units / SHARE_OF_WINDOW
+                                        : 1;
+}
+
 static bool has_room_for(const struct dsm_core *core, const struct run *run)
 {
-    return core->prefetch_in_flight + run->count < core->config.prefetch_window &&
+    return core->prefetch_in_flight + run->count < window(core) &&
            dsm_evict_has_spare(core, (uint64_t)(run->count + 1) * run->first.n_pages);
 }
 
@@ -152,14 +190,19 @@ void dsm_prefetch_continue(struct dsm_step *s)
     uint32_t budget = UNITS_PER_STEP;
 
     /* In halves of the window, so that runs stay long. */
-    if (core->n_hints == 0 || core->prefetch_in_flight > core->config.prefetch_window / 2)
+    if (core->n_hints == 0 || core->prefetch_in_flight > window(core) / 2)
         return;
     while (core->n_hints > 0) {
         struct dsm_hint *hint = &core->hints[0];
         struct run run = {.first.n_pages = 1};
 
-        if (core->prefetch_in_flight >= core->config.prefetch_window)
+        if (core->prefetch_in_flight >= window(core))
             return;
+        if (hint->deadline_ns <= s->now_ns) {
+            core->counters.prefetch_late += hint->left_pages;
+            forget(core, 0);
+            continue;
+        }
         if (is_arena_short(core)) {
             core->n_hints = 0;
             return;
@@ -178,6 +221,6 @@ void dsm_prefetch_continue(struct dsm_step *s)
             dsm_step_run_local(s); /* an own run shows at once what room is left */
         }
         if (hint->left_pages == 0)
-            forget(core);
+            forget(core, 0);
     }
 }

@@ -33,6 +33,7 @@ struct dsm_pending *dsm_request_open(struct dsm_step *s, struct dsm_copy *copy, 
     pending->offered_by = DSM_RANK_NONE;
     if (is_async && access != DSM_ACCESS_OWN)
         core->prefetch_in_flight++;
+    core->demands_in_flight += !is_async;
     pending->took_frame = !(copy->flags & DSM_COPY_F_FRAME);
     dsm_copy_set_frame(core, copy, true);
     return pending;
@@ -44,6 +45,7 @@ void dsm_request_drop(struct dsm_step *s, struct dsm_copy *copy)
 
     if (pending->is_async && pending->access != DSM_ACCESS_OWN)
         s->core->prefetch_in_flight--;
+    s->core->demands_in_flight -= !pending->is_async;
     if (pending->took_frame && pending->announced_bytes == 0 && copy->state == DSM_COPY_ABSENT)
         dsm_copy_set_frame(s->core, copy, false); /* it came to nothing */
     dsm_give(s->core, copy->pending, sizeof *pending);

@@ -110,6 +110,8 @@ struct dsm_copy {
     dsm_ref starved_next;
     uint64_t hold_until_ns;
     uint64_t keep_until_ns;
+    uint64_t pin_until_ns; /* with n_pins */
+    uint32_t n_pins;
 };
 
 /* This rank's request for a unit that is on its way. */
@@ -287,8 +289,9 @@ struct dsm_local_message {
 
 struct dsm_hint {
     dsm_page_t next;
-    uint64_t left_pages; /* of units asked for, or passed over */
-    int64_t step_pages;  /* from unit to unit; 0: each */
+    uint64_t left_pages;  /* of units asked for, or passed over */
+    int64_t step_pages;   /* from unit to unit; 0: each */
+    uint64_t deadline_ns; /* DSM_TIME_NONE: none; they are kept in this order */
     uint8_t access;
 };
 
@@ -343,7 +346,8 @@ struct dsm_core {
     struct dsm_offer offers[DSM_OFFERS_MAX];
     uint32_t n_offers;
     uint32_t prefetch_in_flight;          /* units */
-    struct dsm_hint hints[DSM_HINTS_MAX]; /* the first n_hints are in use, oldest first */
+    uint32_t demands_in_flight;           /* units that a thread asked for itself */
+    struct dsm_hint hints[DSM_HINTS_MAX]; /* the first n_hints are in use, most urgent first */
     uint32_t n_hints;
     struct dsm_stream streams[DSM_STREAMS];
     struct dsm_ahead_area ahead_areas[DSM_AHEAD_AREAS];
@@ -581,6 +585,9 @@ void dsm_hold_begin(struct dsm_step *s, struct dsm_copy *copy);
 /* When the hold or keep of the unit ends; 0: it is neither held nor kept any more. */
 uint64_t dsm_hold_end_ns(const struct dsm_step *s, const struct dsm_copy *copy);
 void dsm_hold_wait(struct dsm_step *s, struct dsm_copy *copy);
+/* Errors: BUSY (not here with that access). */
+int dsm_hold_pin(struct dsm_step *s, struct dsm_copy *copy, uint8_t access, uint64_t until_ns);
+void dsm_hold_unpin(struct dsm_step *s, struct dsm_copy *copy);
 void dsm_hold_forget(struct dsm_step *s, struct dsm_copy *copy);
 void dsm_hold_on_timer(struct dsm_step *s);
 /* The TIMER action, where the time to ask for has changed. */

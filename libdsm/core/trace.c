@@ -311,6 +311,12 @@ size_t dsm_trace_event(dsm_rank_t self, const struct dsm_event *event, char *out
     case DSM_EVENT_RESUMED:
         add(t, "goes on at %lu", (unsigned long)event->resumed.page);
         break;
+    case DSM_EVENT_PIN:
+        add(t, "pins %lu", (unsigned long)event->pin.page);
+        break;
+    case DSM_EVENT_UNPIN:
+        add(t, "lets go of %lu", (unsigned long)event->pin.page);
+        break;
     case DSM_EVENT_PREFETCH:
         add(t, "prefetches: %s %lu+%lu", access_name(event->prefetch.access),
             (unsigned long)event->prefetch.first, (unsigned long)event->prefetch.n_pages);

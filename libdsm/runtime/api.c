@@ -681,7 +681,13 @@ static int page_range(const void *addr, size_t len, dsm_page_t *first_out, uint6
     return 0;
 }
 
-int dsm_prefetch(const void *addr, size_t len, enum dsm_access access)
+/* A time from now, on the clock of the core; 0: none. */
+static uint64_t moment_after(int64_t ns)
+{
+    return ns > 0 ? dsm_clock_ns() + (uint64_t)ns : 0;
+}
+
+static int prefetch(const void *addr, size_t len, enum dsm_access access, uint64_t deadline_ns)
 {
     struct dsm_event event = {.type = DSM_EVENT_PREFETCH};
     if (!is_open())
@@ -692,12 +698,25 @@ int dsm_prefetch(const void *addr, size_t len, enum dsm_access access)
     if (error || event.prefetch.n_pages == 0)
         return error;
     event.prefetch.access = access == DSM_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    event.prefetch.deadline_ns = deadline_ns;
     struct dsm_driver_guard guard;
     dsm_driver_enter(&rt.driver, &guard);
     event.now_ns = dsm_clock_ns();
     dsm_driver_step(&rt.driver, &event);
     dsm_driver_leave(&rt.driver, &guard);
     return 0;
+}
+
+int dsm_prefetch(const void *addr, size_t len, enum dsm_access access)
+{
+    return prefetch(addr, len, access, 0);
+}
+
+int dsm_prefetch_by(const void *addr, size_t len, enum dsm_access access, int64_t within_ns)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    return within_ns > 0 ? prefetch(addr, len, access, moment_after(within_ns)) : DSM_E_INVAL;
 }
 
 /* Pages asked for ahead of the one that is touched. */
@@ -728,6 +747,76 @@ int dsm_touch(const void *addr, size_t len, enum dsm_access access)
         }
         touch_page(page, access);
     }
+    return error;
+}
+
+/* The unit of the page is held here or let go. next_out: the first page behind it. */
+static int step_pin(struct dsm_event *event, dsm_page_t page, dsm_page_t *next_out)
+{
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(&rt.driver, &guard);
+    struct dsm_unit unit = dsm_placement_unit(rt.driver.placement, page);
+    event->pin.page = page;
+    event->now_ns = dsm_clock_ns();
+    int error = dsm_driver_step(&rt.driver, event);
+    dsm_driver_leave(&rt.driver, &guard);
+    *next_out = unit.first + unit.n_pages;
+    return error;
+}
+
+static void unpin(dsm_page_t first, dsm_page_t end)
+{
+    struct dsm_event event = {.type = DSM_EVENT_UNPIN};
+    while (first < end)
+        (void)step_pin(&event, first, &first);
+}
+
+/* Upwards, like every wait for several units; and whatever it waits for comes when its time, or
+ * that of somebody else's pin, is over. */
+static int pin_until(dsm_page_t first, dsm_page_t end, enum dsm_access access, uint64_t until_ns)
+{
+    struct dsm_event event = {.type = DSM_EVENT_PIN};
+    dsm_page_t page = first, next;
+    event.pin.access = access == DSM_READ ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    event.pin.until_ns = until_ns;
+    while (page < end) {
+        touch_page(dsm_region_addr(&rt.region, page), access);
+        if (dsm_clock_ns() >= until_ns) {
+            unpin(first, page);
+            return DSM_E_TIMEOUT;
+        }
+        if (step_pin(&event, page, &next) == 0) /* else it was taken away meanwhile */
+            page = next;
+    }
+    return 0;
+}
+
+int dsm_pin(const void *addr, size_t len, enum dsm_access access, int64_t for_ns)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    if ((access != DSM_READ && access != DSM_WRITE) || for_ns <= 0 || for_ns > DSM_PIN_MAX_NS)
+        return DSM_E_INVAL;
+    dsm_page_t first;
+    uint64_t n, until_ns = moment_after(for_ns);
+    int error = page_range(addr, len, &first, &n);
+    if (error || n == 0)
+        return error;
+    if (n > (rt.driver.config.mem_max_bytes >> DSM_PAGE_SHIFT) / 2)
+        return DSM_E_NOMEM;
+    error = prefetch(addr, len, access, until_ns);
+    return error ? error : pin_until(first, first + n, access, until_ns);
+}
+
+int dsm_unpin(const void *addr, size_t len)
+{
+    if (!is_open())
+        return DSM_E_STATE;
+    dsm_page_t first;
+    uint64_t n;
+    int error = page_range(addr, len, &first, &n);
+    if (!error)
+        unpin(first, first + n);
     return error;
 }
 

@@ -473,6 +473,8 @@ int dsm_driver_step(struct dsm_driver *d, const struct dsm_event *event)
 {
     struct dsm_action_list *list = &d->actions;
     int error = dsm_core_step(d->core, event, list);
+    if (error == DSM_E_BUSY && event->type == DSM_EVENT_PIN)
+        return error;
     /* Of a message the caller reports the sender; the rest is not survivable. */
     if (error && (error != DSM_E_PROTO || event->type != DSM_EVENT_MESSAGE))
         die("a step of the coherence core", error, 0);

@@ -24,6 +24,9 @@
     XX(messages_sent)                                                                              \
     XX(messages_received)                                                                          \
     XX(prefetch_asked)                                                                             \
+    XX(prefetch_late)                                                                              \
+    XX(pins)                                                                                       \
+    XX(pins_ended)                                                                                 \
     XX(ahead_asked)                                                                                \
     XX(ahead_used)                                                                                 \
     XX(ahead_wasted)                                                                               \
@@ -175,6 +178,9 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .downgrades = c.downgrades,
         .messages_received = s.messages_received,
         .prefetch_asked = c.prefetch_asked,
+        .prefetch_late = c.prefetch_late,
+        .pins = c.pins,
+        .pins_ended = c.pins_ended,
         .ahead_asked = c.ahead_asked,
         .ahead_used = c.ahead_used,
         .ahead_wasted = c.ahead_wasted,

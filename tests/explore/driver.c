@@ -111,6 +111,17 @@ static bool prefetch(struct lab *lab, uint32_t rank, uint32_t index, struct prog
     return step_and_act(lab, rank, &event);
 }
 
+static bool pin(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
+{
+    struct dsm_event event = {.type = op.kind == OP_PIN ? DSM_EVENT_PIN : DSM_EVENT_UNPIN};
+
+    event.pin.page = page_of(lab, op.a);
+    event.pin.access = DSM_ACCESS_WRITE;
+    event.pin.until_ns = lab->world.ranks[rank].now_ns + LAB_HOLD_NS;
+    finish_op(thread_of(lab, rank, index));
+    return step_and_act(lab, rank, &event);
+}
+
 /* ---- locks, collectives, drops ------------------------------------------------------------- */
 
 bool driver_can_lock(const struct lab *lab, uint32_t rank, uint32_t lock)
@@ -262,6 +273,9 @@ bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct progra
     case OP_PREFETCH_READ_ALL:
     case OP_PREFETCH_WRITE_ALL:
         return prefetch(lab, rank, index, op);
+    case OP_PIN:
+    case OP_UNPIN:
+        return pin(lab, rank, index, op);
     case OP_LOCK:
     case OP_LOCK_TRY:
     case OP_LOCK_TIMED:

@@ -181,7 +181,8 @@ void lab_close(struct lab *lab)
 static void pass_time(struct lab *lab, uint32_t rank, const struct dsm_event *event)
 {
     struct world_rank *r = &lab->world.ranks[rank];
-    bool may_have_begun = event->type == DSM_EVENT_FAULT || event->type == DSM_EVENT_RESUMED;
+    bool may_have_begun = event->type == DSM_EVENT_FAULT || event->type == DSM_EVENT_RESUMED ||
+                          event->type == DSM_EVENT_PIN;
 
     for (uint32_t i = 0; i < lab->actions.n; i++) {
         may_have_begun |= lab->actions.items[i].type == DSM_ACTION_WAKE;
@@ -215,7 +216,7 @@ bool lab_core_step(struct lab *lab, uint32_t rank, const struct dsm_event *event
     if (lab->trace != NULL) {
         show_actions(lab, rank);
     }
-    if (error != 0) {
+    if (error != 0 && !(error == DSM_E_BUSY && event->type == DSM_EVENT_PIN)) {
         return lab_violated(lab, "the core of rank %u answers %s", rank, dsm_error_name(error));
     }
     pass_time(lab, rank, event);

@@ -19,6 +19,8 @@ static const struct {
     {'Q', OP_PREFETCH_WRITE, 1, false},
     {'M', OP_PREFETCH_READ_ALL, 0, false},
     {'N', OP_PREFETCH_WRITE_ALL, 0, false},
+    {'H', OP_PIN, 1, false},
+    {'h', OP_UNPIN, 1, false},
     {'L', OP_LOCK, 0, true},
     {'U', OP_UNLOCK, 0, true},
     {'B', OP_BARRIER, 0, false},

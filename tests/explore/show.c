@@ -68,6 +68,12 @@ void show_event(struct lab *lab, uint32_t rank, const struct dsm_event *event)
     case DSM_EVENT_RESUMED:
         fprintf(out, "RESUMED page %" PRIu64 "\n", event->resumed.page);
         return;
+    case DSM_EVENT_PIN:
+        fprintf(out, "PIN page %" PRIu64 "\n", event->pin.page);
+        return;
+    case DSM_EVENT_UNPIN:
+        fprintf(out, "UNPIN page %" PRIu64 "\n", event->pin.page);
+        return;
     case DSM_EVENT_PREFETCH:
         fprintf(out, "PREFETCH page %" PRIu64 " %s\n", event->prefetch.first,
                 access_name(event->prefetch.access));

@@ -101,6 +101,14 @@ const struct suite_instance suite_instances[] = {
      .aim = "pages that migrate are asked for at once: random schedules"},
     {"migratory-crash", "W0R0|R0W0|R0W0R0", .n_ranks = 3, ONE, .n_crashes = 1, MIGRATE, QUICK,
      .n_walks = 5000, .aim = "a rank dies while a page migrates: random schedules"},
+    {"pins", "W0H0R0h0|W0H0W0", .n_ranks = 2, ONE, GAPS, QUICK,
+     .aim = "a page is pinned, and let go or its time ends"},
+    {"pins-two", "W0H0W1H1h0h1|W0W1", .n_ranks = 2, TWO, QUICK,
+     .aim = "two pages are pinned one after the other, while another rank wants both"},
+    {"pins-threads", "W0H0h0,H0R0h0|W0H0", .n_ranks = 2, ONE, QUICK,
+     .aim = "two threads of one rank pin the same page"},
+    {"pins-crash", "W0H0W0|W0H0W0", .n_ranks = 2, ONE, .n_crashes = 1, QUICK,
+     .aim = "a rank dies that has pinned a page, or waits for one"},
     {"prefetch-three", "P0*|Q0*|", .n_ranks = 3, ONE, QUICK,
      .aim = "the same, at home elsewhere"},
     {"evict-full", "**|*", .n_ranks = 2, TWO, .frame_limit = 1, .may_be_full = true, QUICK,
@@ -179,6 +187,7 @@ static const char *const plant_instances[DSM_PLANT_N] = {
     [DSM_PLANT_CANCEL_TWICE] = "semaphore-timed",
     [DSM_PLANT_WANTED_ALWAYS] = "lock-wanted",
     [DSM_PLANT_CLEAN_STAYS] = "migratory-undone",
+    [DSM_PLANT_PIN_FOREVER] = "pins",
     [DSM_PLANT_EXCLUSIVE_STAYS] = "migratory",
 };
 

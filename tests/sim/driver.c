@@ -459,7 +459,7 @@ int sim_step(struct sim_world *w, dsm_rank_t rank, struct dsm_event *event)
         sim_note(w, line);
     }
     if (error || n == 0) {
-        if (error && event->type != DSM_EVENT_MESSAGE)
+        if (error && event->type != DSM_EVENT_MESSAGE && event->type != DSM_EVENT_PIN)
             sim_fail(w, "rank %u: a step fails with %d", rank, error);
         check_pages(w, rank, event, NULL, 0);
         return error;
@@ -562,8 +562,32 @@ int sim_forge(struct sim_world *w, dsm_rank_t to, const struct dsm_message *m)
 void sim_prefetch(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
                   uint8_t access)
 {
-    struct dsm_event event = {.type = DSM_EVENT_PREFETCH,
-                              .prefetch = {.first = first, .n_pages = n_pages, .access = access}};
+    sim_prefetch_by(w, rank, first, n_pages, access, 0);
+}
+
+void sim_prefetch_by(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
+                     uint8_t access, uint64_t deadline_ns)
+{
+    struct dsm_event event = {
+        .type = DSM_EVENT_PREFETCH,
+        .prefetch = {
+            .first = first, .n_pages = n_pages, .access = access, .deadline_ns = deadline_ns}};
+
+    sim_step(w, rank, &event);
+}
+
+int sim_pin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page, uint8_t access,
+            uint64_t until_ns)
+{
+    struct dsm_event event = {.type = DSM_EVENT_PIN,
+                              .pin = {.page = page, .access = access, .until_ns = until_ns}};
+
+    return sim_step(w, rank, &event);
+}
+
+void sim_unpin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page)
+{
+    struct dsm_event event = {.type = DSM_EVENT_UNPIN, .pin = {.page = page}};
 
     sim_step(w, rank, &event);
 }

@@ -989,6 +989,117 @@ START_TEST(unit_is_dropped_while_an_order_of_a_lost_home_waits_for_a_hold)
 }
 END_TEST
 
+START_TEST(pinned_page_stays_until_it_is_let_go)
+{
+    struct sim_world *w = open_world(2);
+
+    ck_assert_int_eq(sim_pin(w, 1, HOME0, DSM_ACCESS_WRITE, 1000000), DSM_E_BUSY);
+    sim_write(w, 1, HOME0);
+    run(w);
+    ck_assert_int_eq(sim_pin(w, 1, HOME0, DSM_ACCESS_WRITE, 1000000), 0);
+    sim_transcript(w);
+    sim_read(w, 0, HOME0);
+    ck_assert(sim_run(w, 100000));
+    expect(w, "0 faults: read 0\n"
+              "0 sends 1: FORWARD read 0 for 0, txn 2 after 1\n"
+              "1 asks for a timer at 1000000\n");
+    sim_unpin(w, 1, HOME0);
+    run_and_expect(w, "1 lets go of 0\n"
+                      "1 downgrades 0\n"
+                      "1 sends 0: GRANT read 0, txn 2, 4096 bytes\n"
+                      "1 needs no timer\n"
+                      "0 receives 0\n"
+                      "0 maps 0 for reading\n"
+                      "0 wakes the threads at 0\n");
+    /* Pinned for reading: readers do not wait, a writer does, and no longer than the time given. */
+    ck_assert_int_eq(sim_pin(w, 1, HOME0, DSM_ACCESS_READ, sim_now_ns(w) + 500000), 0);
+    uint64_t end_ns = sim_now_ns(w) + 500000;
+    sim_write(w, 0, HOME0);
+    run(w);
+    ck_assert_uint_ge(sim_now_ns(w), end_ns);
+    ck_assert_uint_lt(sim_now_ns(w), end_ns + 10000);
+    ck_assert_uint_eq(counters_of(w, 1).pins, 2);
+    ck_assert_uint_eq(counters_of(w, 1).pins_ended, 1);
+    sim_unpin(w, 1, HOME0); /* too late: nothing */
+    run(w);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(pin_is_not_made_longer_while_another_rank_waits)
+{
+    struct sim_world *w = open_world(2);
+    uint64_t end_ns;
+
+    sim_write(w, 1, HOME0);
+    run(w);
+    end_ns = sim_now_ns(w) + 500000;
+    ck_assert_int_eq(sim_pin(w, 1, HOME0, DSM_ACCESS_WRITE, end_ns), 0);
+    sim_write(w, 0, HOME0);
+    ck_assert(sim_run(w, 100000));
+    ck_assert_int_eq(sim_pin(w, 1, HOME0, DSM_ACCESS_WRITE, end_ns + 10000000), 0);
+    run(w);
+    ck_assert_uint_lt(sim_now_ns(w), end_ns + 10000);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(hints_are_served_by_their_deadline)
+{
+    struct sim_config config;
+    struct sim_world *w;
+
+    sim_config_init_steady(&config, 2, 64);
+    config.prefetch_window = 1;
+    w = sim_open(&config);
+    sim_block(w, 0, 1, DSM_LANE_REQUEST);
+    sim_prefetch(w, 1, HOME0, 1, DSM_ACCESS_READ); /* asked for at once */
+    sim_prefetch(w, 1, HOME0 + 2, 1, DSM_ACCESS_READ);
+    sim_prefetch_by(w, 1, HOME0 + 4, 1, DSM_ACCESS_READ, 90000);
+    sim_prefetch_by(w, 1, HOME0 + 6, 1, DSM_ACCESS_READ, 80000);
+    sim_prefetch_by(w, 1, HOME0 + 8, 3, DSM_ACCESS_READ, 20000);
+    sim_prefetch_by(w, 1, HOME0 + 12, 1, DSM_ACCESS_READ, 80000);
+    ck_assert(sim_run(w, 40000)); /* too late for one of them */
+    sim_transcript(w);
+    sim_unblock(w, 0, 1, DSM_LANE_REQUEST);
+    run(w);
+    const char *happened = sim_transcript(w), *at = happened;
+    static const char *const order[] = {"REQUEST read 6", "REQUEST read 12", "REQUEST read 4",
+                                        "REQUEST read 2"};
+    for (size_t i = 0; i < sizeof order / sizeof order[0]; i++) {
+        at = strstr(at, order[i]);
+        if (!at)
+            ck_abort_msg("%s is missing or out of order in:\n%s", order[i], happened);
+    }
+    ck_assert_ptr_null(strstr(happened, "REQUEST read 8"));
+    ck_assert_uint_eq(counters_of(w, 1).prefetch_late, 3);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(hints_leave_room_to_a_thread_that_waits)
+{
+    struct sim_config config;
+    struct sim_world *w;
+
+    sim_config_init_steady(&config, 2, 64);
+    config.prefetch_window = 16;
+    w = sim_open(&config);
+    sim_block(w, 0, 1, DSM_LANE_REQUEST);
+    sim_block(w, 0, 1, DSM_LANE_REPLY);
+    sim_read(w, 1, HOME0 + 15);
+    ck_assert(sim_run(w, 10000));
+    sim_prefetch(w, 1, HOME0, 12, DSM_ACCESS_READ);
+    ck_assert_uint_eq(counters_of(w, 1).prefetch_asked, 2); /* an eighth of the window */
+    sim_unblock(w, 0, 1, DSM_LANE_REPLY);
+    ck_assert(sim_run(w, 10000));
+    ck_assert_uint_eq(counters_of(w, 1).prefetch_asked, 12);
+    sim_unblock(w, 0, 1, DSM_LANE_REQUEST);
+    run(w);
+    sim_close(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("protocol rules");
@@ -1009,6 +1120,10 @@ int main(void)
     tcase_add_test(tc, page_that_is_handed_over_unwritten_does_not_migrate_any_more);
     tcase_add_test(tc, page_that_did_not_migrate_after_all_needs_twice_the_signs);
     tcase_add_test(tc, page_with_several_readers_does_not_migrate);
+    tcase_add_test(tc, pinned_page_stays_until_it_is_let_go);
+    tcase_add_test(tc, pin_is_not_made_longer_while_another_rank_waits);
+    tcase_add_test(tc, hints_are_served_by_their_deadline);
+    tcase_add_test(tc, hints_leave_room_to_a_thread_that_waits);
     tcase_add_test(tc, unit_is_dropped_while_an_order_of_a_lost_home_waits_for_a_hold);
     tcase_add_test(tc, two_sharers_that_upgrade_do_not_wait_for_each_other);
     tcase_add_test(tc, acknowledgement_that_comes_before_the_grant_counts);

@@ -102,6 +102,12 @@ struct sim_thread *sim_play(struct sim_world *w, dsm_rank_t rank, const struct s
                             uint32_t n_ops);
 void sim_prefetch(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
                   uint8_t access);
+void sim_prefetch_by(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
+                     uint8_t access, uint64_t deadline_ns);
+/* 0, or BUSY. */
+int sim_pin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page, uint8_t access,
+            uint64_t until_ns);
+void sim_unpin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page);
 /* Begins a drop of the range, managed by the rank. */
 void sim_drop(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
               uint64_t serial);

@@ -104,6 +104,19 @@ static bool has_joined;
     XX(dsm_touch(shared, dsm_region_bytes() + 1, DSM_READ), RANGE)                                 \
     XX(dsm_touch(shared, 1, (enum dsm_access)0), INVAL)                                            \
     XX(dsm_touch(shared, 1, (enum dsm_access)(DSM_READ | DSM_WRITE)), INVAL)                       \
+    XX(dsm_prefetch_by(outside, 1, DSM_READ, 1), RANGE)                                            \
+    XX(dsm_prefetch_by(shared, 1, (enum dsm_access)7, 1), INVAL)                                   \
+    XX(dsm_prefetch_by(shared, 1, DSM_READ, 0), INVAL)                                             \
+    XX(dsm_prefetch_by(shared, 1, DSM_READ, -1), INVAL)                                            \
+    XX(dsm_pin(NULL, 1, DSM_READ, 1), RANGE)                                                       \
+    XX(dsm_pin(private, 1, DSM_READ, 1), RANGE)                                                    \
+    XX(dsm_pin(shared, SIZE_MAX, DSM_READ, 1), RANGE)                                              \
+    XX(dsm_pin(shared, 1, (enum dsm_access)0, 1), INVAL)                                           \
+    XX(dsm_pin(shared, 1, DSM_READ, 0), INVAL)                                                     \
+    XX(dsm_pin(shared, 1, DSM_READ, DSM_PIN_MAX_NS + 1), INVAL)                                    \
+    XX(dsm_unpin(NULL, 1), RANGE)                                                                  \
+    XX(dsm_unpin(private, 1), RANGE)                                                               \
+    XX(dsm_unpin(shared, SIZE_MAX), RANGE)                                                         \
     XX(dsm_where(NULL, &where_out), RANGE)                                                         \
     XX(dsm_where(outside, &where_out), RANGE)                                                      \
     XX(dsm_where(shared, NULL), INVAL)                                                             \

@@ -105,12 +105,83 @@ static void migrate_off(void)
     CHECK(n == 0, n);
 }
 
+/* Rank 0 holds pages that the others want to write; while it does it takes no fault. */
+static void pin(void)
+{
+    for (unsigned page = 0; page < PAGES && dsm_rank() == dsm_size() - 1; page++)
+        *word(page) = page;
+    OK(dsm_barrier());
+    if (dsm_rank() == 0) {
+        int error;
+        while ((error = dsm_pin(data, (size_t)PAGES * PAGE, DSM_WRITE, DSM_PIN_MAX_NS)))
+            CHECK(error == DSM_E_TIMEOUT, error); /* on a machine that is very busy */
+        struct dsm_stats before = stats();
+        for (unsigned round = 0; round < 100; round++)
+            for (unsigned page = 0; page < PAGES; page++)
+                __atomic_fetch_add(word(page), 1, __ATOMIC_SEQ_CST);
+        struct dsm_stats after = stats();
+        OK(dsm_unpin(data, (size_t)PAGES * PAGE));
+        CHECK(before.pins >= PAGES, before.pins);
+        /* A pin that the time has ended tells nothing. */
+        if (after.pins_ended == 0 && stats().pins_ended == 0)
+            CHECK(after.faults_read + after.faults_write + after.faults_upgrade ==
+                      before.faults_read + before.faults_write + before.faults_upgrade,
+                  after.faults_write);
+    } else {
+        for (unsigned page = 0; page < PAGES; page++)
+            __atomic_fetch_add(word(page), 1000000, __ATOMIC_SEQ_CST);
+    }
+    OK(dsm_barrier());
+    for (unsigned page = 0; page < PAGES; page++) {
+        uint64_t wanted = page + 100 + 1000000 * (uint64_t)(dsm_size() - 1);
+        CHECK(*word(page) == wanted, *word(page));
+    }
+}
+
+/* All ranks pin the same two ranges in opposite orders, for ever shorter than they would need: each
+ * call comes back, with the pins or without. */
+static void pin_crossed(void)
+{
+    enum { HALF = PAGES / 2 };
+    unsigned n_got = 0;
+    for (unsigned round = 0; round < 20; round++) {
+        unsigned first = (dsm_rank() + round) % 2 * HALF, other = HALF - first;
+        int error = dsm_pin((void *)word(first), (size_t)HALF * PAGE, DSM_WRITE, 20000000);
+        CHECK(error == 0 || error == DSM_E_TIMEOUT, error);
+        if (error)
+            continue;
+        error = dsm_pin((void *)word(other), (size_t)HALF * PAGE, DSM_WRITE, 20000000);
+        CHECK(error == 0 || error == DSM_E_TIMEOUT, error);
+        n_got += !error;
+        if (!error)
+            OK(dsm_unpin((void *)word(other), (size_t)HALF * PAGE));
+        OK(dsm_unpin((void *)word(first), (size_t)HALF * PAGE));
+    }
+    (void)sum_of(n_got);
+}
+
+/* With time enough all is asked for ahead. */
+static void prefetch_by(void)
+{
+    for (unsigned page = 0; page < PAGES && dsm_rank() == 0; page++)
+        *word(page) = page + 1;
+    OK(dsm_barrier());
+    if (dsm_rank() == 1) {
+        OK(dsm_prefetch_by(data, (size_t)PAGES * PAGE, DSM_READ, (int64_t)100 * 1000000000));
+        for (unsigned page = 0; page < PAGES; page++)
+            CHECK(*word(page) == page + 1, *word(page));
+        struct dsm_stats s = stats();
+        CHECK(s.prefetch_asked == PAGES, s.prefetch_asked);
+        CHECK(s.prefetch_late == 0, s.prefetch_late);
+    }
+}
+
 static const struct {
     const char *name;
     void (*run)(void);
 } scenarios[] = {
-    {"migrate", migrate},
-    {"migrate-off", migrate_off},
+    {"migrate", migrate},         {"migrate-off", migrate_off}, {"pin", pin},
+    {"pin-crossed", pin_crossed}, {"prefetch-by", prefetch_by},
 };
 
 int main(int argc, char **argv)

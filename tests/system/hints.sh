@@ -30,7 +30,11 @@ for t in ${HINTS_TRAPS:-sigbus uffd segv}; do
     for n in 2 3; do
         expect '' env DSM_FETCH_AHEAD=0 "$dsmrun" -n $n "$hints" migrate
     done
+    expect '' "$dsmrun" -n 3 "$hints" pin
+    expect '' env DSM_FETCH_AHEAD=0 "$dsmrun" -n 2 "$hints" prefetch-by
     expect '' env DSM_MIGRATORY=0 "$dsmrun" -n 3 "$hints" migrate-off
 done
+unset DSM_TRAP
+expect '' "$dsmrun" -n 3 "$hints" pin-crossed
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

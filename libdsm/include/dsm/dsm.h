@@ -184,6 +184,37 @@ enum dsm_access { DSM_READ = 1, DSM_WRITE = 2 };
 DSM_API int dsm_prefetch(const void *addr, size_t len, enum dsm_access access);
 
 /*
+ * The same for a range that is needed within so many nanoseconds from now (above 0). When more is
+ * hinted than can be on its way at once, the earliest deadline goes first, and hints without one
+ * last; pages that have not been asked for by then are given up (prefetch_late in the statistics).
+ * Errors: INVAL, RANGE, STATE.
+ */
+DSM_API int dsm_prefetch_by(const void *addr, size_t len, enum dsm_access access,
+                            int64_t within_ns);
+
+/* The longest time for which a pin lasts. */
+#define DSM_PIN_MAX_NS ((int64_t)1000000000)
+
+/*
+ * Waits until every unit of the range is here with that access, and keeps them here: until
+ * dsm_unpin, and no longer than for_ns from the call on (above 0, at most DSM_PIN_MAX_NS). Meanwhile
+ * this rank takes no fault in the range (dsm_stats_get: faults_read, _write and _upgrade stay as
+ * they are, unless the kernel drops a mapping), and ranks that want what would take a page away
+ * wait: readers for what is pinned for writing, writers for all. So pin little, for a short time.
+ * The range is taken from its first unit to its last; ranks that pin ranges in different orders
+ * wait for each other until one's time is over. Pins of several threads on a unit add up; while
+ * another rank waits for it the first pin's time is not made longer. A pin ends with its rank.
+ * A page that cannot be had is a failed access, as with dsm_touch.
+ * Errors: INVAL, NOMEM (more than half of what this rank may hold), RANGE, STATE, TIMEOUT (for_ns
+ * was over before all was here; nothing is pinned).
+ */
+DSM_API int dsm_pin(const void *addr, size_t len, enum dsm_access access, int64_t for_ns);
+
+/* Lets go of a range that was pinned with one call; of what is not pinned, nothing happens. Errors:
+ * RANGE, STATE. */
+DSM_API int dsm_unpin(const void *addr, size_t len);
+
+/*
  * Waits until every page of the range is here, readable or writable, without changing a byte: what a
  * system call needs that the library does not stand in front of (see above). Another rank may take
  * a page again at once. A page that cannot be had is a failed access. Errors: INVAL, RANGE, STATE.
@@ -430,6 +461,9 @@ struct dsm_stats {
     uint64_t messages_sent;
     uint64_t messages_received;
     uint64_t prefetch_asked; /* units, hinted or fetched ahead by itself */
+    uint64_t prefetch_late;  /* pages hinted and given up at their deadline */
+    uint64_t pins;           /* units pinned; of these, ended by their time while others waited */
+    uint64_t pins_ended;
     /* Pages fetched ahead by itself (DSM_FETCH_AHEAD); of these, told by samples: used, and taken
      * away before any use. */
     uint64_t ahead_asked, ahead_used, ahead_wasted;
