@@ -162,7 +162,8 @@ static void ask_on(struct dsm_step *s, struct dsm_stream *stream, uint32_t unit_
     stream->n_units = 2 * stream->n_units < n ? 2 * stream->n_units : n;
 }
 
-static void begin(struct dsm_step *s, const struct dsm_copy *copy, int64_t step_pages)
+static void begin(struct dsm_step *s, const struct dsm_copy *copy, int64_t step_pages,
+                  uint32_t n_units)
 {
     struct dsm_core *core = s->core;
     uint32_t most = most_units(core, copy->n_pages);
@@ -171,7 +172,7 @@ static void begin(struct dsm_step *s, const struct dsm_copy *copy, int64_t step_
     *stream = (struct dsm_stream){.next = copy->first + (uint64_t)step_pages,
                                   .marker = DSM_PAGE_NONE,
                                   .step_pages = step_pages,
-                                  .n_units = most < FIRST_UNITS ? most : FIRST_UNITS};
+                                  .n_units = most < n_units ? most : n_units};
     ask_on(s, stream, copy->n_pages);
 }
 
@@ -215,7 +216,14 @@ static void follow(struct dsm_step *s, const struct dsm_copy *copy, struct dsm_c
 {
     struct dsm_core_trail *trail = trail_of(s->core, thread, copy->first);
     int64_t step = (int64_t)(copy->first - trail->last);
+    enum dsm_advice_kind advice = dsm_advice_of(s->core, copy->first);
 
+    if (dsm_advice_is_shared(advice)) { /* no need to see a trend */
+        if (may_begin(s->core, copy->first))
+            begin(s, copy, copy->n_pages,
+                  advice == DSM_ADVICE_KIND_WRITE_ONCE ? MAX_UNITS : FIRST_UNITS);
+        return;
+    }
     if (step == 0)
         return;
     memmove(&trail->steps[1], &trail->steps[0], (DSM_TRAIL_STEPS - 1) * sizeof trail->steps[0]);
@@ -223,7 +231,7 @@ static void follow(struct dsm_step *s, const struct dsm_copy *copy, struct dsm_c
     trail->last = copy->first;
     step = trend(trail, copy->n_pages);
     if (step != 0 && may_begin(s->core, copy->first))
-        begin(s, copy, step);
+        begin(s, copy, step, FIRST_UNITS);
 }
 
 void dsm_ahead_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access,

@@ -368,6 +368,9 @@ static int on_fault(struct dsm_step *s, const struct dsm_event *event)
         return DSM_E_INVAL;
     copy = dsm_copy_get(core, &unit);
     count_fault(core, copy, access);
+    if (copy->state == DSM_COPY_ABSENT && !copy->pending &&
+        dsm_advice_of(core, unit.first) == DSM_ADVICE_KIND_MIGRATORY)
+        access = DSM_ACCESS_WRITE;
     dsm_hold_fault(s, unit.first, event->fault.ip, event->fault.thread);
     dsm_ahead_fault(s, copy, access, event->fault.thread);
     dsm_request_fault(s, copy, access);

@@ -13,6 +13,7 @@
 #define DSM_CORE_CORE_H
 
 #include "core/action.h"
+#include "core/advice.h"
 #include "core/event.h"
 #include "core/placement.h"
 
@@ -34,6 +35,7 @@ struct dsm_core_config {
     uint32_t ahead_bytes;     /* fetched ahead by itself at once, at most; 0: nothing is */
     bool is_never_migratory;  /* as home: no unit is taken for one that migrates */
     const struct dsm_placement_table *placement; /* shared with the driver, not copied */
+    struct dsm_advice_table *advice;             /* likewise; NULL: none is ever given */
     uint64_t memory_bytes; /* all of the core's memory; 0: derived from n_pages and n_ranks */
     uint64_t names_max;    /* addresses that may be locks here at one time, and as many that may be
                               other objects; 0: every byte, up to a bound */
@@ -91,6 +93,7 @@ struct dsm_core_counters {
     uint64_t faults_read, faults_write, faults_upgrade, faults_local;
     uint64_t fetched_zero, invalidations, downgrades, prefetch_asked;
     uint64_t prefetch_late;    /* pages not asked for before their deadline */
+    uint64_t private_asked;    /* units that are private by advice, and others asked for */
     uint64_t pins, pins_ended; /* units; ended by the time given while others waited */
     uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages */
     /* Units: found to migrate, and found not to (as home); granted as the only copy for reading,

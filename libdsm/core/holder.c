@@ -286,6 +286,19 @@ static bool order_is_plausible(const struct dsm_core *core, const struct dsm_cop
     return copy->order_head != 0 || is_possible(copy, &order);
 }
 
+/* Another rank wants what the program here has called its own. */
+static void tell_private(struct dsm_core *core, const struct dsm_copy *copy, dsm_rank_t by)
+{
+    struct dsm_advice_range *range = dsm_advice_find(core->config.advice, copy->first);
+
+    core->counters.private_asked++;
+    if (range->is_told)
+        return;
+    range->is_told = true;
+    core->config.advice->told = copy->first + 1;
+    core->config.advice->teller = by;
+}
+
 static void take_order(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_message *m)
 {
     struct dsm_order order = {.type = m->type,
@@ -300,6 +313,8 @@ static void take_order(struct dsm_step *s, struct dsm_copy *copy, const struct d
                               /* of the request before: keys are numbered so in tests */
                               .key = m->key - dsm_planted(DSM_PLANT_OTHER_KEY)};
 
+    if (dsm_advice_of(s->core, copy->first) == DSM_ADVICE_KIND_PRIVATE)
+        tell_private(s->core, copy, m->peer);
     if (waits_in_vain(s->core, copy, &order))
         dsm_holder_turn_away(s, copy, &order, s->core->lost_rank);
     else if (copy->order_head || must_wait(s, copy, &order))

@@ -179,7 +179,7 @@ static bool is_exclusive(const struct dsm_dir *dir)
 static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir *dir)
 {
     number(ask, dir);
-    if (is_exclusive(dir)) {
+    if (is_exclusive(dir) && !(ask->flags & DSM_MSG_F_SHARE)) {
         forward(s, ask, dir, 0, DSM_MSG_F_EXCLUSIVE);
         become_owner(ask, dir);
         return;

@@ -30,7 +30,7 @@ enum dsm_lane {
  *   REQUEST      asker -> home. access, request; count = units in the run (same unit size and home,
  *                consecutive); F_HAS_COPY: the asker holds valid bytes and keeps them until
  *                answered; F_ASYNC; peer (OWN only): the rank that offered the unit: refused when it
- *                is no longer the owner; key (filled in by the driver)
+ *                is no longer the owner; F_SHARE; key (filled in by the driver)
  *   FORWARD      home -> owner. access (READ, WRITE or OWN), peer = asker, txn, prior, request,
  *                acks = acknowledgements the asker will get; F_NO_BYTES: the asker has valid bytes;
  *                F_EXCLUSIVE; F_ASYNC; count = units of one request for which all of this is the same; key of the request (of the home's own request: filled in by its driver)
@@ -125,6 +125,7 @@ enum {
     DSM_MSG_F_NO_BYTES = 1 << 2,  /* the grant needs no bytes */
     DSM_MSG_F_ZERO = 1 << 3,      /* never written: all zero, no bytes */
     DSM_MSG_F_TRY = 1 << 4,       /* the asker does not want to wait */
+    DSM_MSG_F_SHARE = 1 << 4,     /* REQUEST: to be read only, never as the only copy */
     DSM_MSG_F_WANTED = 1 << 5,    /* the giver's threads wait for it again */
     DSM_MSG_F_ABANDONED = 1 << 6, /* the thread that held it has ended */
     DSM_MSG_F_EXCLUSIVE = 1 << 7, /* access READ: the asker becomes the owner, with the only copy */

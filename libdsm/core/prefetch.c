@@ -174,6 +174,8 @@ static void ask(struct dsm_step *s, const struct run *run, uint8_t access)
     m = dsm_emit_send(s, run->first.home, DSM_LANE_REQUEST, DSM_MSG_REQUEST, run->first.first);
     m->access = access;
     m->flags = (uint8_t)(DSM_MSG_F_ASYNC | (run->has_copy ? DSM_MSG_F_HAS_COPY : 0));
+    if (dsm_advice_is_shared(dsm_advice_of(core, run->first.first)))
+        m->flags |= DSM_MSG_F_SHARE;
     m->request = request;
     m->count = run->count;
 }

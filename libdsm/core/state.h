@@ -420,6 +420,19 @@ static inline enum dsm_lane dsm_answer_lane(uint8_t flags)
     return flags & DSM_MSG_F_ASYNC ? DSM_LANE_REQUEST : DSM_LANE_REPLY;
 }
 
+static inline enum dsm_advice_kind dsm_advice_of(const struct dsm_core *core, dsm_page_t unit)
+{
+    const struct dsm_advice_range *range =
+        core->config.advice ? dsm_advice_find(core->config.advice, unit) : NULL;
+
+    return range ? (enum dsm_advice_kind)range->kind : DSM_ADVICE_KIND_NORMAL;
+}
+/* It is read, and hardly ever written. */
+static inline bool dsm_advice_is_shared(enum dsm_advice_kind kind)
+{
+    return kind == DSM_ADVICE_KIND_READ_MOSTLY || kind == DSM_ADVICE_KIND_WRITE_ONCE;
+}
+
 /* ---- page_table.c */
 struct dsm_copy *dsm_copy_find(const struct dsm_core *core, dsm_page_t first);
 /* The index'th unit of the run that begins with `first`; NULL: not known, or of another size. */

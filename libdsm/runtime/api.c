@@ -750,6 +750,61 @@ int dsm_touch(const void *addr, size_t len, enum dsm_access access)
     return error;
 }
 
+/* Room in the table before it is changed: under the driver's lock nothing is allocated. */
+static int advise(dsm_page_t page, uint64_t n_pages, enum dsm_advice_kind kind)
+{
+    struct dsm_advice_table *table = &rt.driver.advice;
+    struct dsm_advice_range *fresh = NULL;
+    uint32_t capacity = 0;
+    for (;;) {
+        struct dsm_driver_guard guard;
+        dsm_driver_enter(&rt.driver, &guard);
+        uint32_t room = dsm_advice_room(table);
+        if (table->capacity < room && capacity >= room) {
+            fresh = dsm_advice_grow(table, fresh, capacity);
+            capacity = 0;
+        }
+        bool is_set = table->capacity >= room;
+        if (is_set) {
+            struct dsm_unit head = dsm_placement_unit(rt.driver.placement, page);
+            struct dsm_unit tail = dsm_placement_unit(rt.driver.placement, page + n_pages - 1);
+            dsm_advice_set(table, head.first, tail.first + tail.n_pages - head.first, kind);
+        }
+        dsm_driver_leave(&rt.driver, &guard);
+        free(fresh);
+        if (is_set)
+            return 0;
+        capacity = 2 * room;
+        fresh = malloc(capacity * sizeof *fresh);
+        if (!fresh)
+            return DSM_E_NOMEM;
+    }
+}
+
+int dsm_advise(const void *addr, size_t len, enum dsm_advice advice)
+{
+    static const enum dsm_advice_kind kinds[] = {
+        [DSM_ADVICE_NORMAL] = DSM_ADVICE_KIND_NORMAL,
+        [DSM_ADVICE_MIGRATORY] = DSM_ADVICE_KIND_MIGRATORY,
+        [DSM_ADVICE_READ_MOSTLY] = DSM_ADVICE_KIND_READ_MOSTLY,
+        [DSM_ADVICE_WRITE_ONCE] = DSM_ADVICE_KIND_WRITE_ONCE,
+        [DSM_ADVICE_PRIVATE] = DSM_ADVICE_KIND_PRIVATE,
+    };
+    if (!is_open())
+        return DSM_E_STATE;
+    if ((unsigned)advice >= sizeof kinds / sizeof kinds[0])
+        return DSM_E_INVAL;
+    dsm_page_t first;
+    uint64_t n;
+    int error = page_range(addr, len, &first, &n);
+    if (error || n == 0)
+        return error;
+    error = advise(first, n, kinds[advice]);
+    if (!error && advice == DSM_ADVICE_PRIVATE)
+        error = prefetch(addr, len, DSM_WRITE, 0);
+    return error;
+}
+
 /* The unit of the page is held here or let go. next_out: the first page behind it. */
 static int step_pin(struct dsm_event *event, dsm_page_t page, dsm_page_t *next_out)
 {

@@ -257,7 +257,14 @@ static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *he
         *dst_out = m.len ? d->receive_dst : NULL;
         *token_out = *dst_out ? 1 : 0;
     }
+    dsm_page_t private = d->advice.told;
+    dsm_rank_t teller = d->advice.teller;
+    d->advice.told = 0;
     dsm_mutex_unlock(&d->lock);
+    if (private)
+        dsm_log(DSM_LOG_WARN,
+                "rank %u uses 0x%lx, which this rank has called private (dsm_advise); told once",
+                teller, (unsigned long)dsm_region_addr(d->region, private - 1));
     if (error)
         dsm_log(DSM_LOG_ERROR,
                 "rank %u sent message type %u about %lu, which cannot be at this point", from,
@@ -399,6 +406,7 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
         .ahead_bytes = config->ahead_bytes,
         .is_never_migratory = config->is_never_migratory,
         .placement = d->placement,
+        .advice = &d->advice,
     };
     error = DSM_E_NOMEM;
     d->core_memory_bytes = dsm_core_memory_bytes(&core);
@@ -464,6 +472,7 @@ int dsm_driver_open_async(struct dsm_driver *d)
 
 void dsm_driver_close(struct dsm_driver *d)
 {
+    free(d->advice.ranges);
     dsm_distribute_close(d);
     dsm_bell_close(d);
     dsm_work_close(d);

@@ -133,6 +133,7 @@ struct dsm_driver {
     struct dsm_driver_config config;
     struct dsm_region *region;
     struct dsm_placement_table *placement;
+    struct dsm_advice_table advice;
     struct dsm_core *core;
     void *core_memory;
     size_t core_memory_bytes;

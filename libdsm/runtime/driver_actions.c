@@ -460,6 +460,7 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
         unmap(d, a);
         give_back(d, a->page, a->n_pages);
         dsm_heap_forget(d, a->page, a->n_pages);
+        dsm_advice_set(&d->advice, a->page, a->n_pages, DSM_ADVICE_KIND_NORMAL);
         dsm_locks_forget(d, app_addr(d, a->page), a->n_pages << DSM_PAGE_SHIFT);
         return false;
     case DSM_ACTION_DROPPED:

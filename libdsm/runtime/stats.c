@@ -25,6 +25,7 @@
     XX(messages_received)                                                                          \
     XX(prefetch_asked)                                                                             \
     XX(prefetch_late)                                                                              \
+    XX(private_asked)                                                                              \
     XX(pins)                                                                                       \
     XX(pins_ended)                                                                                 \
     XX(ahead_asked)                                                                                \
@@ -179,6 +180,7 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .messages_received = s.messages_received,
         .prefetch_asked = c.prefetch_asked,
         .prefetch_late = c.prefetch_late,
+        .private_asked = c.private_asked,
         .pins = c.pins,
         .pins_ended = c.pins_ended,
         .ahead_asked = c.ahead_asked,

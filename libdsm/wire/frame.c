@@ -47,6 +47,7 @@ struct rule {
 
 static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_REQUEST] = {.is_known = true,
+                         .more_flags = DSM_MSG_F_SHARE,
                          .has_access = true,
                          .has_pages = true,
                          .has_count = true,

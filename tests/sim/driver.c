@@ -576,6 +576,12 @@ void sim_prefetch_by(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uin
     sim_step(w, rank, &event);
 }
 
+void sim_advise(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
+                enum dsm_advice_kind kind)
+{
+    dsm_advice_set(&w->ranks[rank].advice, first, n_pages, kind);
+}
+
 int sim_pin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page, uint8_t access,
             uint64_t until_ns)
 {

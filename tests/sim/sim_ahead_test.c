@@ -193,6 +193,30 @@ START_TEST(nothing_behind_the_end_of_an_allocation_is_asked_for)
 }
 END_TEST
 
+/* The second page is here before it is asked for: nothing had to be seen first. */
+START_TEST(what_is_said_to_be_read_is_fetched_ahead_from_the_first_fault)
+{
+    static const struct {
+        enum dsm_advice_kind kind;
+        uint64_t n_least, n_most;
+    } cases[] = {{DSM_ADVICE_KIND_NORMAL, 0, 0},
+                 {DSM_ADVICE_KIND_READ_MOSTLY, 8, 8},
+                 {DSM_ADVICE_KIND_WRITE_ONCE, 64, 128}};
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct job job;
+
+        open_job(&job, 512 << 10);
+        sim_advise(job.world, 1, 0, PAGES, cases[i].kind);
+        write_all(&job);
+        add(&job, 1, 100, false);
+        struct dsm_core_counters c = run(&job);
+        ck_assert_uint_ge(c.ahead_asked, cases[i].n_least);
+        ck_assert_uint_le(c.ahead_asked, cases[i].n_most);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("ahead");
@@ -204,6 +228,7 @@ int main(void)
     tcase_add_test(tc, stride_is_followed_and_what_is_between_is_left_alone);
     tcase_add_test(tc, random_reader_asks_for_nothing_ahead);
     tcase_add_test(tc, switched_off_it_asks_for_nothing);
+    tcase_add_test(tc, what_is_said_to_be_read_is_fetched_ahead_from_the_first_fault);
     tcase_add_test(tc, units_that_go_to_and_fro_are_left_alone);
     tcase_add_test(tc, nothing_behind_the_end_of_an_allocation_is_asked_for);
     suite_add_tcase(suite, tc);

@@ -1100,6 +1100,60 @@ START_TEST(hints_leave_room_to_a_thread_that_waits)
 }
 END_TEST
 
+START_TEST(what_is_migratory_by_advice_is_asked_for_writing_at_the_read)
+{
+    struct sim_world *w = open_world(2);
+
+    sim_write(w, 0, HOME0);
+    run(w);
+    sim_advise(w, 1, HOME0, 1, DSM_ADVICE_KIND_MIGRATORY);
+    sim_transcript(w);
+    sim_read(w, 1, HOME0);
+    run_and_expect(w, "1 faults: read 0\n"
+                      "1 sends 0: REQUEST write 0\n"
+                      "0 unmaps 0\n"
+                      "0 sends 1: GRANT write 0, txn 2, 4096 bytes\n"
+                      "1 receives 0\n"
+                      "1 maps 0 for writing\n"
+                      "1 wakes the threads at 0\n");
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(what_is_read_mostly_by_advice_is_never_taken_by_a_reader)
+{
+    struct sim_world *w = open_world_that_migrates();
+
+    sim_advise(w, 2, HOME0, 1, DSM_ADVICE_KIND_READ_MOSTLY);
+    sim_read(w, 2, HOME0);
+    run(w);
+    ck_assert_uint_eq(counters_of(w, 2).migratory_reads, 0);
+    /* There is a copy now, so another reader gets none alone either. */
+    sim_read(w, 0, HOME0);
+    run(w);
+    ck_assert_uint_eq(counters_of(w, 0).migratory_reads, 0);
+    sim_write(w, 1, HOME0);
+    run(w);
+    sim_close(w);
+}
+END_TEST
+
+START_TEST(what_others_want_of_private_memory_is_counted)
+{
+    struct sim_world *w = open_world(2);
+
+    sim_advise(w, 0, HOME0, 2, DSM_ADVICE_KIND_PRIVATE);
+    sim_write(w, 0, HOME0);
+    sim_write(w, 0, HOME0 + 2);
+    run(w);
+    sim_read(w, 1, HOME0);
+    sim_read(w, 1, HOME0 + 2);
+    run(w);
+    ck_assert_uint_eq(counters_of(w, 0).private_asked, 1);
+    sim_close(w);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("protocol rules");
@@ -1120,6 +1174,9 @@ int main(void)
     tcase_add_test(tc, page_that_is_handed_over_unwritten_does_not_migrate_any_more);
     tcase_add_test(tc, page_that_did_not_migrate_after_all_needs_twice_the_signs);
     tcase_add_test(tc, page_with_several_readers_does_not_migrate);
+    tcase_add_test(tc, what_is_migratory_by_advice_is_asked_for_writing_at_the_read);
+    tcase_add_test(tc, what_is_read_mostly_by_advice_is_never_taken_by_a_reader);
+    tcase_add_test(tc, what_others_want_of_private_memory_is_counted);
     tcase_add_test(tc, pinned_page_stays_until_it_is_let_go);
     tcase_add_test(tc, pin_is_not_made_longer_while_another_rank_waits);
     tcase_add_test(tc, hints_are_served_by_their_deadline);

@@ -26,6 +26,7 @@ void sim_config_init(struct sim_config *config, uint32_t n_ranks, uint64_t n_pag
         .has_runs = seed % 2,
         .ahead_bytes = seed % 3 ? 0 : 64 << 10,
         .has_migration = seed % 4 != 3,
+        .has_advice = seed % 5 < 2,
     };
     /* Jobs differ: on some the lanes are fast and the local effects slow. */
     if (seed % 3 == 1) {
@@ -180,6 +181,11 @@ static void open_rank(struct sim_world *w, dsm_rank_t rank)
                                      .is_never_migratory = !w->config.has_migration,
                                      .placement = w->placement};
 
+    r->advice = (struct dsm_advice_table){.ranges = r->advised, .capacity = SIM_ADVICE_MAX};
+    config.advice = &r->advice;
+    for (uint32_t i = 0; w->config.has_advice && i < 4; i++)
+        sim_advise(w, rank, (w->config.seed * 7 + rank * 3 + i * 5) % w->config.n_pages, 1,
+                   (enum dsm_advice_kind)(1 + (w->config.seed + rank + i) % 4));
     r->memory_bytes = dsm_core_memory_bytes(&config);
     r->memory = mmap(NULL, r->memory_bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);

@@ -63,6 +63,7 @@ struct sim_config {
     uint32_t prefetch_window;
     uint32_t ahead_bytes;
     bool has_migration; /* homes look for units that migrate */
+    bool has_advice;    /* each rank gives some about a few pages */
     struct sim_delay net, effect, done, resume, think, payload;
     bool has_runs; /* bytes of adjacent units leave in one grant, now and then */
     bool is_transcribed;
@@ -104,6 +105,8 @@ void sim_prefetch(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64
                   uint8_t access);
 void sim_prefetch_by(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
                      uint8_t access, uint64_t deadline_ns);
+void sim_advise(struct sim_world *w, dsm_rank_t rank, dsm_page_t first, uint64_t n_pages,
+                enum dsm_advice_kind kind);
 /* 0, or BUSY. */
 int sim_pin(struct sim_world *w, dsm_rank_t rank, dsm_page_t page, uint8_t access,
             uint64_t until_ns);

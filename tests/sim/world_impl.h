@@ -90,7 +90,10 @@ struct sim_lock {
     struct sim_lock *next;
 };
 
+#define SIM_ADVICE_MAX 8u
 struct sim_rank {
+    struct dsm_advice_table advice;
+    struct dsm_advice_range advised[SIM_ADVICE_MAX];
     struct dsm_core *core;
     void *memory;
     size_t memory_bytes;
@@ -156,7 +159,7 @@ void sim_fault(struct sim_world *w, struct sim_thread *t);
 void sim_resumed(struct sim_world *w, struct sim_thread *t);
 void sim_wake(struct sim_world *w, dsm_rank_t rank, dsm_page_t unit, bool has_failed);
 void sim_lock_lent(struct sim_world *w, dsm_rank_t rank, uint64_t id,
-                    const struct dsm_message *grant);
+                   const struct dsm_message *grant);
 void sim_lock_recalled(struct sim_world *w, dsm_rank_t rank, uint64_t id);
 void sim_lock_lost(struct sim_world *w, dsm_rank_t rank, uint64_t id);
 void sim_sync_done(struct sim_world *w, dsm_rank_t rank, const struct dsm_action *a);

@@ -108,6 +108,10 @@ static bool has_joined;
     XX(dsm_prefetch_by(shared, 1, (enum dsm_access)7, 1), INVAL)                                   \
     XX(dsm_prefetch_by(shared, 1, DSM_READ, 0), INVAL)                                             \
     XX(dsm_prefetch_by(shared, 1, DSM_READ, -1), INVAL)                                            \
+    XX(dsm_advise(NULL, 1, DSM_ADVICE_NORMAL), RANGE)                                              \
+    XX(dsm_advise(private, 1, DSM_ADVICE_PRIVATE), RANGE)                                          \
+    XX(dsm_advise(shared, SIZE_MAX, DSM_ADVICE_NORMAL), RANGE)                                     \
+    XX(dsm_advise(shared, 1, (enum dsm_advice)5), INVAL)                                           \
     XX(dsm_pin(NULL, 1, DSM_READ, 1), RANGE)                                                       \
     XX(dsm_pin(private, 1, DSM_READ, 1), RANGE)                                                    \
     XX(dsm_pin(shared, SIZE_MAX, DSM_READ, 1), RANGE)                                              \

@@ -160,6 +160,44 @@ static void pin_crossed(void)
     (void)sum_of(n_got);
 }
 
+/* Read then written, each page once on each rank: one fault instead of two from the first time on.
+ */
+static void advise_migratory(void)
+{
+    OK(dsm_advise(data, (size_t)PAGES * PAGE, DSM_ADVICE_MIGRATORY));
+    OK(dsm_barrier());
+    pass_round(3);
+    struct dsm_stats s = stats();
+    CHECK(s.faults_upgrade == 0, s.faults_upgrade);
+    CHECK(s.faults_read == 3 * PAGES, s.faults_read);
+    CHECK(sum_of(s.migratory_found) == 0, s.migratory_found);
+}
+
+/* What others read of what rank 0 has called its own is counted, and told once. */
+static void advise_private(void)
+{
+    if (dsm_rank() == 0)
+        OK(dsm_advise(data, (size_t)PAGES * PAGE, DSM_ADVICE_PRIVATE));
+    for (unsigned page = 0; page < PAGES && dsm_rank() == 0; page++)
+        *word(page) = page;
+    OK(dsm_barrier());
+    for (unsigned page = 0; page < PAGES && dsm_rank() == 1; page += 2)
+        CHECK(*word(page) == page, *word(page));
+    OK(dsm_barrier());
+    uint64_t asked = sum_of(stats().private_asked);
+    CHECK(asked == PAGES / 2, asked);
+    OK(dsm_advise(data, (size_t)PAGES * PAGE, DSM_ADVICE_NORMAL));
+    if (dsm_rank() == 0)
+        for (unsigned page = 0; page < PAGES; page++)
+            *word(page) = 0;
+    OK(dsm_barrier());
+    for (unsigned page = 0; page < PAGES && dsm_rank() == 1; page++)
+        CHECK(*word(page) == 0, *word(page));
+    OK(dsm_barrier());
+    asked = sum_of(stats().private_asked);
+    CHECK(asked == PAGES / 2, asked);
+}
+
 /* With time enough all is asked for ahead. */
 static void prefetch_by(void)
 {
@@ -180,8 +218,13 @@ static const struct {
     const char *name;
     void (*run)(void);
 } scenarios[] = {
-    {"migrate", migrate},         {"migrate-off", migrate_off}, {"pin", pin},
-    {"pin-crossed", pin_crossed}, {"prefetch-by", prefetch_by},
+    {"migrate", migrate},
+    {"migrate-off", migrate_off},
+    {"pin", pin},
+    {"pin-crossed", pin_crossed},
+    {"prefetch-by", prefetch_by},
+    {"advise-migratory", advise_migratory},
+    {"advise-private", advise_private},
 };
 
 int main(int argc, char **argv)

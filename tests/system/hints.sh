@@ -32,6 +32,9 @@ for t in ${HINTS_TRAPS:-sigbus uffd segv}; do
     done
     expect '' "$dsmrun" -n 3 "$hints" pin
     expect '' env DSM_FETCH_AHEAD=0 "$dsmrun" -n 2 "$hints" prefetch-by
+    expect '' env DSM_FETCH_AHEAD=0 "$dsmrun" -n 2 "$hints" advise-migratory
+    expect 'called private .dsm_advise.; told once' env DSM_FETCH_AHEAD=0 "$dsmrun" -n 2 \
+        "$hints" advise-private
     expect '' env DSM_MIGRATORY=0 "$dsmrun" -n 3 "$hints" migrate-off
 done
 unset DSM_TRAP

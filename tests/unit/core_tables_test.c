@@ -220,6 +220,41 @@ START_TEST(placement_refuses_overlaps_and_wrong_units)
 }
 END_TEST
 
+/* Against one byte for each page. */
+START_TEST(advice_says_what_was_said_last)
+{
+    enum { N_PAGES = 64, N_ROUNDS = 2000 };
+    uint8_t said[N_PAGES] = {0};
+    uint64_t rng = SEED;
+    struct dsm_advice_table table = {0};
+
+    for (int round = 0; round < N_ROUNDS; round++) {
+        dsm_page_t first = dsm_rng_below(&rng, N_PAGES);
+        uint64_t n = 1 + dsm_rng_below(&rng, N_PAGES - first);
+        uint8_t kind = (uint8_t)dsm_rng_below(&rng, 5);
+        uint32_t room = dsm_advice_room(&table);
+
+        if (table.capacity < room)
+            free(dsm_advice_grow(&table, malloc(room * sizeof *table.ranges), room));
+        dsm_advice_set(&table, first, n, (enum dsm_advice_kind)kind);
+        memset(said + first, kind, n);
+        for (dsm_page_t page = 0; page < N_PAGES; page++) {
+            const struct dsm_advice_range *range = dsm_advice_find(&table, page);
+
+            ck_assert_uint_eq(range ? range->kind : 0, said[page]);
+        }
+    }
+    /* Without room to split a range, the part behind what is taken out is forgotten. */
+    dsm_advice_set(&table, 0, N_PAGES, DSM_ADVICE_KIND_PRIVATE);
+    table.capacity = 1;
+    dsm_advice_set(&table, 10, 2, DSM_ADVICE_KIND_NORMAL);
+    ck_assert_ptr_nonnull(dsm_advice_find(&table, 9));
+    ck_assert_ptr_null(dsm_advice_find(&table, 10));
+    ck_assert_ptr_null(dsm_advice_find(&table, 12));
+    free(table.ranges);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("core tables");
@@ -229,6 +264,7 @@ int main(void)
 
     printf("seed %u\n", SEED);
     tcase_add_test(tc, arena_uses_freed_nodes_again_zeroed);
+    tcase_add_test(tc, advice_says_what_was_said_last);
     tcase_add_test(tc, table_finds_every_key_while_it_grows);
     tcase_add_test(tc, directory_keeps_sharers_sorted_with_their_last_grant);
     tcase_add_test(tc, placement_gives_every_page_one_unit_and_one_home);

@@ -192,6 +192,26 @@ DSM_API int dsm_prefetch(const void *addr, size_t len, enum dsm_access access);
 DSM_API int dsm_prefetch_by(const void *addr, size_t len, enum dsm_access access,
                             int64_t within_ns);
 
+enum dsm_advice {
+    DSM_ADVICE_NORMAL,      /* as found out by the protocol itself */
+    DSM_ADVICE_MIGRATORY,   /* read, then written: a read fault asks for writing at once, which saves
+                               the second fault. Two ranks that only read take it from each other */
+    DSM_ADVICE_READ_MOSTLY, /* a read never takes it from another rank, and what is behind a fault is
+                               fetched ahead at once, without waiting for a trend */
+    DSM_ADVICE_WRITE_ONCE,  /* the same, as much at once as DSM_FETCH_AHEAD allows. To write it again
+                               costs what it always costs; reading at random fetches much too much */
+    DSM_ADVICE_PRIVATE,     /* of this rank: fetched for writing now; what other ranks ask for is
+                               counted (private_asked in the statistics) and told once in the log */
+};
+
+/*
+ * Says how this rank is going to use a range; other ranks may say something else, or nothing. The
+ * home of the memory stays where it is, and nothing is ever wrong because of an advice: only faster
+ * or slower. It holds for whole coherence units, until another advice or until the memory is freed.
+ * Errors: INVAL, NOMEM, RANGE, STATE.
+ */
+DSM_API int dsm_advise(const void *addr, size_t len, enum dsm_advice advice);
+
 /* The longest time for which a pin lasts. */
 #define DSM_PIN_MAX_NS ((int64_t)1000000000)
 
@@ -462,6 +482,7 @@ struct dsm_stats {
     uint64_t messages_received;
     uint64_t prefetch_asked; /* units, hinted or fetched ahead by itself */
     uint64_t prefetch_late;  /* pages hinted and given up at their deadline */
+    uint64_t private_asked;  /* units advised private that others asked for */
     uint64_t pins;           /* units pinned; of these, ended by their time while others waited */
     uint64_t pins_ended;
     /* Pages fetched ahead by itself (DSM_FETCH_AHEAD); of these, told by samples: used, and taken
