@@ -332,7 +332,8 @@ static int open_driver(struct runtime *r)
         .mem_max_bytes = frames_bytes,
         .spin_us = r->settings.spin_us,
         .ahead_bytes = (uint32_t)r->settings.ahead_bytes,
-        .is_never_migratory = r->settings.is_never_migratory,
+        /* With the only copy a rank that merely read takes the content along when it dies. */
+        .is_never_migratory = r->settings.is_never_migratory || r->settings.go_on_after_loss,
         .fault_timeout_s = r->settings.fault_timeout_s,
         .go_on_after_loss = r->settings.go_on_after_loss,
     };
