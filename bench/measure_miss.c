@@ -272,6 +272,8 @@ const struct bench_measure bench_measure_write_miss = {
     .close = close_pages,
 };
 
+/* Pages of its own for each slice: one that is read and then written again and again would be found
+ * to migrate and come as the only copy, without an upgrade. */
 const struct bench_measure bench_measure_upgrade = {
     .name = "upgrade",
     .text = "store to a page held for reading here and at the other rank",
@@ -282,7 +284,7 @@ const struct bench_measure bench_measure_upgrade = {
     .target_ranks = 2,
     .min_ranks = 2,
     .ranks = {2},
-    .open = open_at_partner,
+    .open = open_fresh_at_partner,
     .slice = slice_upgrade,
     .close = close_pages,
 };
