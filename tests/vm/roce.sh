@@ -54,10 +54,10 @@ guest() {
 suite=$(printf '%q' "$here/suite.sh")
 token=$(od -An -tx1 -N16 /dev/urandom | tr -d ' \n')
 guest "6.12: device, choice, bad input, limits" run 6.12 "$suite sigbus device choice refusals limits"
-guest "6.12: conformance, kernels" run 6.12 "$suite sigbus,uffd conformance traps kernels"
+guest "6.12: conformance, kernels" run 6.12 "$suite sigbus,uffd conformance kernels"
 guest "6.12: coherence, sigbus" run 6.12 "$suite sigbus ranks"
 guest "6.12: coherence, uffd" run 6.12 "$suite uffd ranks"
-guest "6.1: coherence, kernels, segv" run 6.1 "$suite segv choice traps ranks kernels"
+guest "6.1: coherence, kernels, segv" run 6.1 "$suite segv choice ranks kernels"
 guest "6.12: two machines, a rank in each" pair 6.12 "$(printf '%q' "$here/pair.sh") $token"
 printf '%s\n' "${lines[@]}"
 echo "roce: $passed passed, $failed failed"
