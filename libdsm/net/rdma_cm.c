@@ -457,7 +457,10 @@ static void on_failure(struct dsm_rdma_link *link, enum rdma_cm_event_type type,
         dsm_rdma_hello_broken(link, DSM_E_CONNECT, why);
         return;
     }
-    attempt_failed(link, rdma_event_str(type), status ? status : EHOSTUNREACH);
+    const char *what = type == RDMA_CM_EVENT_ADDR_ERROR    ? "no way to that address from here"
+                       : type == RDMA_CM_EVENT_ROUTE_ERROR ? "no route"
+                                                           : "cannot connect";
+    attempt_failed(link, what, status ? status : EHOSTUNREACH);
 }
 
 static void on_disconnected(struct dsm_rdma_link *link)
