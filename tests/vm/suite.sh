@@ -46,7 +46,7 @@ expect() {
     shift 3
     timeout -k 10 "$limit_s" "$@" >"$out" 2>&1
     got=$?
-    if [ "$got" -eq "$status" ] && { [ -z "$pattern" ] || grep -Eq "$pattern" "$out"; }; then
+    if [ "$got" -eq "$status" ] && { [ -z "$pattern" ] || grep -Eq -e "$pattern" "$out"; }; then
         count "$name" 0 1 0
     else
         count "$name" "$got" 0 1 "$status${pattern:+ and /$pattern/}"
@@ -121,7 +121,7 @@ part_refusals() {
     ip route del 10.88.0.0/24 dev dummy1
     # One of the two finds none, the other waits for it, whichever begins.
     refused "no route between two ranks" \
-        'rank [01] at 10\.(88|77)\.0\.1:[0-9]+: .*([Uu]nreachable|no connection within [0-9]+ ms)' \
+        'rank [01] at 10\.(88|77)\.0\.1:[0-9]+: .*([Uu]nreachable|[Nn]o route|no way to|no connection within [0-9]+ ms)' \
         $dsmrun -n 2 --transport rdma sh -c "$on_two"
     expect "auto takes tcp there, and says why" 0 'transport tcp: .*rank 1 .* is in the network 10.88.0.0/24' \
         env DSM_LOG=info $dsmrun -n 2 sh -c "$on_two"
