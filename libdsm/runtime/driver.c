@@ -120,6 +120,8 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
     dsm_page_t unit = dsm_placement_unit(d->placement, event.fault.page).first;
     if (a->is_active && a->unit != unit)
         dsm_driver_end_async_fault(d, a, now);
+    if (a->unit != unit)
+        a->was_refused = false;
     a->addr = f->addr;
     a->ip = f->ip;
     if (!a->is_active) {

@@ -55,6 +55,7 @@ struct dsm_async_fault {
     struct dsm_async_fault *next; /* in driver->async_faults while under way */
     struct dsm_core_thread thread;
     bool is_active, is_write;
+    bool was_refused; /* its last fault, at this unit, could not be served */
     dsm_page_t unit;
     uintptr_t addr, ip;
     uint32_t tid;

@@ -235,6 +235,25 @@ void dsm_driver_end_async_fault(struct dsm_driver *d, struct dsm_async_fault *f,
     dsm_waiters_thread_goes_on(d);
 }
 
+/*
+ * A fault cannot be served. Its event may be old: between the moment at which it was read and the
+ * one at which it was looked at, another thread may have mapped the page, which woke the thread,
+ * and by now the program may even have freed the page. So the thread is made to try again, and is
+ * told only when it comes back with the same fault.
+ */
+static void refuse_async(struct dsm_driver *d, struct dsm_async_fault *f, int error)
+{
+    if (!f->was_refused) {
+        f->was_refused = true;
+        d->trap_ops->retry(d->trap, f->addr);
+        return;
+    }
+    f->was_refused = false;
+    dsm_log(DSM_LOG_ERROR, "access to 0x%lx failed: %s", (unsigned long)f->addr,
+            dsm_error_text(error));
+    d->trap_ops->refuse(d->trap, f->addr, f->tid);
+}
+
 static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank_t rank)
 {
     if (d->faulting_unit == unit) {
@@ -253,11 +272,10 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
         dsm_observe_fault(d, &seen);
         dsm_driver_end_async_fault(d, f, now);
         dsm_driver_count_fault(d, f->is_write, now - f->start_ns);
-        if (error) {
-            dsm_log(DSM_LOG_ERROR, "access to 0x%lx failed: %s", (unsigned long)f->addr,
-                    dsm_error_text(error));
-            d->trap_ops->refuse(d->trap, f->addr, f->tid);
-        }
+        if (error)
+            refuse_async(d, f, error);
+        else
+            f->was_refused = false;
     }
 }
 

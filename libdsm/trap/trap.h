@@ -26,8 +26,8 @@
  *
  * While a trap is open SIGBUS (and SIGSEGV for segv) come here first and what is not ours goes on
  * to the program's handler or the default action; neither signal is ever blocked (signals.h and the
- * interposers). System calls do not trap: on a page without access they fail with EFAULT. (That is why
- * calls.h and libdsm/syscalls keep the region's addresses from them.)
+ * interposers). System calls do not trap: on a page without access they fail with EFAULT. (That is
+ * why calls.h and libdsm/syscalls keep the region's addresses from them.)
  */
 #ifndef DSM_TRAP_TRAP_H
 #define DSM_TRAP_TRAP_H
@@ -103,6 +103,11 @@ struct dsm_trap_ops {
      * SIGBUS. Others that wait for the page are not disturbed. The other backends: no-op.
      */
     int (*refuse)(struct dsm_trap *trap, uintptr_t addr, uint32_t thread);
+    /*
+     * uffd: threads that wait for the page at addr try their accesses again, and their faults are
+     * reported once more. NULL with the other backends.
+     */
+    void (*retry)(struct dsm_trap *trap, uintptr_t addr);
     /*
      * In the child of fork, from an atfork handler, and nothing else there afterwards: touching the
      * region ends in one message and SIGBUS (fork.c says why not in a copy). Without it, in the

@@ -26,6 +26,11 @@ static int uffd_refuse(struct dsm_trap *trap, uintptr_t addr, uint32_t thread)
     return dsm_handler_refuse_thread(addr, thread);
 }
 
+static void uffd_retry(struct dsm_trap *trap, uintptr_t addr)
+{
+    dsm_uffd_wake(&trap->uffd, addr & ~(uintptr_t)4095, 4096);
+}
+
 static void handle(struct dsm_trap *trap, const struct uffd_msg *event)
 {
     if (event->event != UFFD_EVENT_PAGEFAULT)
@@ -169,6 +174,7 @@ const struct dsm_trap_ops dsm_trap_uffd = {
     .downgrade = dsm_uffd_downgrade,
     .unmap = dsm_uffd_unmap,
     .refuse = uffd_refuse,
+    .retry = uffd_retry,
     .after_fork_child = uffd_after_fork_child,
     .close = uffd_close,
 };

@@ -189,14 +189,17 @@ static long map_pages(const struct dsm_uffd *uffd, uintptr_t addr, size_t len, b
     return 0;
 }
 
+void dsm_uffd_wake(const struct dsm_uffd *uffd, uintptr_t addr, size_t len)
+{
+    struct uffdio_range range = {addr, len};
+    dsm_raw_ioctl(uffd->fd, UFFDIO_WAKE, &range);
+}
+
 int dsm_uffd_show(const struct dsm_uffd *uffd, uintptr_t addr, size_t len, bool is_write)
 {
     long result = map_pages(uffd, addr, len, is_write);
-    if (uffd->is_waking) {
-        /* One wake for all: CONTINUE does not wake those who wait for a page that was present. */
-        struct uffdio_range range = {addr, len};
-        dsm_raw_ioctl(uffd->fd, UFFDIO_WAKE, &range);
-    }
+    if (uffd->is_waking) /* one for all: CONTINUE passes over who waits for a page that is there */
+        dsm_uffd_wake(uffd, addr, len);
     return result == 0 ? 0 : DSM_E_SYSTEM;
 }
 

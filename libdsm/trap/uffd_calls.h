@@ -54,6 +54,8 @@ int dsm_uffd_unregister(const struct dsm_uffd *uffd, uintptr_t addr, size_t len)
 int dsm_uffd_show(const struct dsm_uffd *uffd, uintptr_t addr, size_t len, bool is_write);
 int dsm_uffd_protect(const struct dsm_uffd *uffd, uintptr_t addr, size_t len);
 int dsm_uffd_hide(uintptr_t addr, size_t len);
+/* Threads that wait for these pages go on. Signal-handler safe. */
+void dsm_uffd_wake(const struct dsm_uffd *uffd, uintptr_t addr, size_t len);
 
 /*
  * Tries every call of this file on one page: a kernel before 6.4 knows userfaultfd but cannot show

@@ -312,6 +312,28 @@ START_TEST(waiting_thread_is_refused_from_outside)
 }
 END_TEST
 
+START_TEST(waiting_thread_tries_again_when_told)
+{
+    ck_assert_int_eq(suite_ops->retry != NULL, suite_is_async());
+    if (!suite_is_async())
+        return;
+    pthread_t thread;
+    owner_open(&owner, suite_ops, 4, true);
+    owner.answer = OWNER_MAPS_NOT;
+    pthread_create(&thread, NULL, touch_for_ever, NULL);
+    owner_wait_faults(&owner, 1);
+    suite_ops->retry(owner.trap, app_addr(&owner, 2)); /* nobody waits there */
+    suite_ops->retry(owner.trap, app_addr(&owner, 1) + 100);
+    owner_wait_faults(&owner, 2);
+    ck_assert_uint_eq(owner.last.thread, waiting_thread);
+    owner.answer = OWNER_SERVES;
+    suite_ops->retry(owner.trap, app_addr(&owner, 1));
+    pthread_join(thread, NULL);
+    ck_assert_uint_eq(*frame_word(&owner, 1), 1);
+    owner_close(&owner);
+}
+END_TEST
+
 TCase *trap_chain_case(void)
 {
     TCase *c = tcase_create("chain");
@@ -325,5 +347,6 @@ TCase *trap_chain_case(void)
     tcase_add_test(c, refused_fault_is_a_sigbus_with_its_address);
     tcase_add_test(c, refused_access_is_tried_again_when_the_handler_returns);
     tcase_add_test(c, waiting_thread_is_refused_from_outside);
+    tcase_add_test(c, waiting_thread_tries_again_when_told);
     return c;
 }
