@@ -8,7 +8,7 @@
 # on a slow machine too, and those after it are not started, so that a hang costs its time once.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-limit=${DSM_VM_LIMIT_S:-400}
+limit=${DSM_VM_LIMIT_S:-600}
 passed=0 failed=0 hung=''
 lines=()
 log=$(mktemp)
