@@ -161,7 +161,9 @@ static void fetch_ahead(struct dsm_driver *d, uint64_t n_pages)
     dsm_driver_enter(d, &guard);
     struct dsm_event event = {.type = DSM_EVENT_PREFETCH,
                               .now_ns = dsm_clock_ns(),
-                              .prefetch = {dsm_region_border(d->region), n_pages, DSM_ACCESS_READ}};
+                              .prefetch = {.first = dsm_region_border(d->region),
+                                           .n_pages = n_pages,
+                                           .access = DSM_ACCESS_READ}};
     dsm_driver_step(d, &event);
     dsm_driver_leave(d, &guard);
 }
