@@ -272,10 +272,14 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
         dsm_observe_fault(d, &seen);
         dsm_driver_end_async_fault(d, f, now);
         dsm_driver_count_fault(d, f->is_write, now - f->start_ns);
-        if (error)
+        if (error) {
             refuse_async(d, f, error);
-        else
-            f->was_refused = false;
+            continue;
+        }
+        f->was_refused = false;
+        /* What ends here may be the first of two faults: the mapping woke the thread before, and it
+         * sleeps again because it wants more. Nobody would wake it for that one. */
+        d->trap_ops->retry(d->trap, f->addr);
     }
 }
 
