@@ -341,6 +341,8 @@ int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
     return 0;
 }
 
+/* All threads that wait for the unit go on. One that wants more faults again and asks then: nobody
+ * would wait for what is asked for in its name now, and the reply lane be left unread. */
 static void wake(struct dsm_step *s, struct dsm_copy *copy)
 {
     struct dsm_action *a = dsm_emit(s, DSM_ACTION_WAKE);
@@ -348,6 +350,8 @@ static void wake(struct dsm_step *s, struct dsm_copy *copy)
     a->page = copy->first;
     a->n_pages = copy->n_pages;
     copy->flags &= (uint16_t)~DSM_COPY_F_WAKE;
+    if (!(copy->flags & DSM_COPY_F_STARVED))
+        copy->fault_access = DSM_ACCESS_NONE;
     if (copy->flags & DSM_COPY_F_FRESH) {
         copy->flags &= (uint16_t)~DSM_COPY_F_FRESH;
         dsm_hold_begin(s, copy);

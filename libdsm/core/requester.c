@@ -92,21 +92,20 @@ void dsm_request_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access
         write_clean(s, copy);
         return;
     }
-    if (dsm_copy_access(copy) >= access) {
-        copy->flags |= DSM_COPY_F_WAKE;
-        if (copy->n_effects == 0) {
-            /* The kernel dropped the mapping by itself, or it was never made. */
-            dsm_emit_effect(s, copy,
-                            copy->state == DSM_COPY_OWNED_WRITE ? DSM_ACTION_MAP_WRITE
-                                                                : DSM_ACTION_MAP_READ);
-            copy->flags |= DSM_COPY_F_MAPPED;
-        }
+    if (dsm_copy_access(copy) >= access && copy->n_effects == 0) {
+        /* The kernel dropped the mapping by itself, or it was never made. */
+        dsm_emit_effect(s, copy,
+                        copy->state == DSM_COPY_OWNED_WRITE ? DSM_ACTION_MAP_WRITE
+                                                            : DSM_ACTION_MAP_READ);
+        copy->flags |= DSM_COPY_F_MAPPED | DSM_COPY_F_WAKE;
         return;
     }
-    if (pending) {
+    if (pending && dsm_copy_access(copy) < access) {
         pending->is_waited = true;
         return;
     }
+    /* With an effect under way it may be mapped already or be mapped by it, but who knows: its
+     * bytes may just be on their way to somebody else. */
     if (copy->n_effects > 0 || copy->receiving_bytes > 0 || (copy->flags & DSM_COPY_F_STARVED)) {
         if (access > copy->fault_access)
             copy->fault_access = access;

@@ -277,8 +277,9 @@ static void wake_unit(struct dsm_driver *d, dsm_page_t unit, int error, dsm_rank
             continue;
         }
         f->was_refused = false;
-        /* What ends here may be the first of two faults: the mapping woke the thread before, and it
-         * sleeps again because it wants more. Nobody would wake it for that one. */
+        /* The mapping has woken the thread, in general. But it may have faulted at the unit again
+         * since, because it wants more or the kernel dropped the mapping: that fault has no record
+         * of its own, and so nobody would read the answer to it. It is tried once more. */
         d->trap_ops->retry(d->trap, f->addr);
     }
 }

@@ -288,8 +288,8 @@ static void free_run(struct dsm_driver *d, const struct question *q, bool is_who
     start_drop(d, q, granule, n, false);
 }
 
-/* Frees one of our small blocks, whose home this rank is: so it has the objects named by it, and they
- * end before somebody else gets the memory. granule_out as in dsm_heap_small_give. */
+/* Frees one of our small blocks, whose home this rank is: so it has the objects named by it, and
+ * they end before somebody else gets the memory. granule_out as in dsm_heap_small_give. */
 static int free_small(struct dsm_driver *d, uint64_t offset, uint64_t *granule_out)
 {
     struct dsm_heap *h = d->heap;

@@ -46,18 +46,34 @@ static uint32_t key_of(dsm_rank_t asker, uint32_t request)
     return asker * 0x9e3779b1u + request;
 }
 
+/* The reply lane is read by threads that wait alone: so what is answered there is asked for only
+ * while one waits for it. */
+static void check_is_waited(struct sim_world *w, const struct dsm_message *m)
+{
+    const struct sim_thread *t = w->threads;
+
+    while (t && (t->rank != m->from || t->state != SIM_THREAD_WAITS || t->waits_unit != m->object))
+        t = t->next;
+    if (!t)
+        sim_fail(w, "rank %u asks for unit %lu on the reply lane, but no thread waits for it",
+                 m->from, (unsigned long)m->object);
+}
+
 static void send_message(struct sim_world *w, dsm_rank_t to, enum dsm_lane lane,
                          const struct dsm_message *m, uint64_t *values)
 {
     struct sim_channel *c = channel(w, m->from, to, lane);
     uint64_t at_ns = w->now_ns + sim_pick(w, &w->config.net);
+    bool is_ours = m->type == DSM_MSG_REQUEST || (m->type == DSM_MSG_FORWARD && m->peer == m->from);
     struct sim_event *ev;
 
+    if (is_ours && !(m->flags & DSM_MSG_F_ASYNC))
+        check_is_waited(w, m);
     if (at_ns < c->last_ns)
         at_ns = c->last_ns;
     ev = sim_at(w, at_ns, SIM_EV_DELIVER, to);
     ev->m = *m;
-    if (m->type == DSM_MSG_REQUEST || (m->type == DSM_MSG_FORWARD && m->peer == m->from))
+    if (is_ours)
         ev->m.key = key_of(m->from, m->request);
     ev->lane = lane;
     ev->values = values;

@@ -93,6 +93,76 @@ START_TEST(instructions_that_need_several_pages_make_progress)
 }
 END_TEST
 
+/* One thread's walk through the region. */
+struct walker {
+    uint64_t page, stride, n_left, ip;
+    bool is_write;
+};
+
+#define WALK_PAGES 96u
+#define WALK_OPS   400u
+
+/* Walks from random places with a stride, which cores fetch ahead of, across each other's ways. */
+static void walking_program(struct sim_world *w, struct sim_thread *t, struct sim_op *op)
+{
+    struct walker *walker = sim_thread_user(t);
+    uint64_t *rng = sim_rng(w);
+
+    if (sim_thread_ops_done(t) >= WALK_OPS)
+        return;
+    if (walker->n_left == 0 || walker->page >= WALK_PAGES)
+        *walker = (struct walker){.page = dsm_rng_below(rng, WALK_PAGES),
+                                  .stride = 1 + dsm_rng_below(rng, 3) / 2,
+                                  .n_left = 1 + dsm_rng_below(rng, 60),
+                                  .ip = 1 + dsm_rng_below(rng, 4),
+                                  .is_write = dsm_rng_below(rng, 100) < 25};
+    op->kind = SIM_OP_ACCESS;
+    op->n_pages = 1;
+    op->pages[0] = walker->page;
+    op->writes[0] = walker->is_write;
+    op->ip = walker->ip;
+    walker->page += walker->stride;
+    walker->n_left--;
+}
+
+START_TEST(what_is_fetched_ahead_is_as_good_as_what_was_asked_for)
+{
+    uint64_t seed, asked = 0, used = 0;
+
+    for (seed = first_seed; seed < first_seed + n_runs; seed++) {
+        struct sim_config config;
+        struct walker walkers[8] = {{0}};
+        struct sim_world *w;
+        dsm_rank_t rank;
+        uint32_t i;
+
+        sim_config_init(&config, (uint32_t)(2 + seed % 3), WALK_PAGES, seed);
+        config.ahead_bytes = 16384u << 2 * (seed % 3);
+        config.has_runs = seed % 4 > 0;
+        /* Bytes leave slowly: units are wanted here while they are on their way elsewhere. */
+        config.payload = (struct sim_delay){1000, 60000};
+        config.done = (struct sim_delay){1000, 60000};
+        if (seed % 5 == 0)
+            config.frame_limit = WALK_PAGES / config.n_ranks + 20;
+        w = sim_open(&config);
+        for (i = 0; i < 2 * config.n_ranks; i++)
+            sim_thread_add(w, i % config.n_ranks, walking_program, &walkers[i]);
+        if (!sim_run(w, UINT64_MAX))
+            ck_abort_msg("%s", sim_error(w));
+        for (rank = 0; rank < config.n_ranks; rank++) {
+            struct dsm_core_counters counters;
+
+            dsm_core_counters(sim_core(w, rank), &counters);
+            asked += counters.ahead_asked;
+            used += counters.ahead_used;
+        }
+        sim_close(w);
+    }
+    ck_assert_uint_gt(asked, 10 * n_runs);
+    ck_assert_uint_gt(used, 0);
+}
+END_TEST
+
 /* Odd operations take a lock, even ones give it back, and at every 50th all ranks meet. */
 static void sync_program(struct sim_world *w, struct sim_thread *t, struct sim_op *op)
 {
@@ -364,6 +434,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, every_read_returns_the_last_write);
     tcase_add_test(tc, prefetched_units_are_as_good_as_faulted_ones);
+    tcase_add_test(tc, what_is_fetched_ahead_is_as_good_as_what_was_asked_for);
     tcase_add_test(tc, locks_exclude_and_collectives_meet);
     tcase_add_test(tc, dropped_ranges_start_again_at_zero);
     tcase_add_test(tc, a_limit_on_frames_loses_nothing);

@@ -95,6 +95,9 @@ void sim_wake(struct sim_world *w, dsm_rank_t rank, dsm_page_t unit, bool has_fa
     for (t = w->threads; t; t = t->next) {
         if (t->rank != rank || t->state != SIM_THREAD_WAITS || t->waits_unit != unit)
             continue;
+        if (!has_failed && w->ranks[rank].mapped[t->fault_page] == DSM_ACCESS_NONE)
+            sim_fail(w, "rank %u wakes a thread for page %lu, which is not mapped", rank,
+                     (unsigned long)t->fault_page);
         t->state = SIM_THREAD_WOKEN;
         t->has_failed = has_failed;
         w->n_failures += has_failed;
