@@ -400,18 +400,9 @@ void dsm_locks_on_recall(struct dsm_driver *d, uint64_t id, uint8_t flags)
         return;
     r->is_recalled = true;
     r->is_expected = false;
-    if (r->is_parked) {
+    if (r->is_parked || take_or_contend(r)) {
         give_back(d, r);
         return;
-    }
-    for (;;) {
-        if (change(r, FREE, CONTENDED)) {
-            give_back(d, r);
-            return;
-        }
-        /* Its holder releases through the slow path. */
-        if (atomic_load(&r->word) != HELD || change(r, HELD, CONTENDED))
-            break;
     }
     if (flags & DSM_MSG_F_TRY)
         say_held(d, r);

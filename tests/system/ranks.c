@@ -118,6 +118,25 @@ static void *lock_worker(void *arg)
     return NULL;
 }
 
+/* The first rank takes the lock and gives it back without a pause, so that the recalls for the
+ * others find it in every moment of that. */
+static void take_in_a_hurry(struct counter *c)
+{
+    uint64_t n_others = dsm_size() - 1;
+    for (uint64_t round = 1; round <= repeats(1500); round++) {
+        uint64_t seen = 0, n_takes = 0;
+        while (dsm_rank() == 0 ? seen < round * n_others : n_takes == 0) {
+            CHECK(dsm_lock(&c->other_page) == 0);
+            if (dsm_rank() > 0)
+                c->other_page++;
+            seen = c->other_page;
+            n_takes++;
+            CHECK(dsm_unlock(&c->other_page) == 0);
+        }
+        CHECK(dsm_barrier() == 0);
+    }
+}
+
 static void scenario_locks(void)
 {
     enum { THREADS = 3 };
@@ -129,6 +148,12 @@ static void scenario_locks(void)
         pthread_join(t[i], NULL);
     CHECK(dsm_barrier() == 0);
     CHECK(c->value == (uint64_t)repeats(300) * THREADS * dsm_size());
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == 0)
+        c->other_page = 0;
+    CHECK(dsm_barrier() == 0);
+    take_in_a_hurry(c);
+    CHECK(dsm_barrier() == 0);
     CHECK(dsm_lock(c) == 0);
     CHECK(dsm_lock(c) == DSM_E_DEADLOCK);
     CHECK(dsm_unlock(c) == 0);
