@@ -369,6 +369,10 @@ void dsm_driver_enter(struct dsm_driver *d, struct dsm_driver_guard *guard)
 {
     dsm_signals_block(&guard->mask);
     dsm_mutex_lock(&d->lock);
+    /* At which instruction a thread faults is not known with the uffd trap (0). To the core all its
+     * faults are those of one that does not get on; but a call shows that it did. */
+    if (d->async_table)
+        d->async_table[dsm_thread_id() % DSM_TID_LIMIT].thread.ip = UINT64_MAX;
 }
 
 void dsm_driver_leave(struct dsm_driver *d, struct dsm_driver_guard *guard)
