@@ -15,6 +15,7 @@ const struct bench_measure *const bench_measures[] = {
     &bench_measure_write_miss,
     &bench_measure_upgrade,
     &bench_measure_pingpong,
+    &bench_measure_migratory,
     &bench_measure_lock_retake,
     &bench_measure_lock_handoff,
     &bench_measure_lock_contended,

@@ -18,6 +18,9 @@ extern const struct bench_measure bench_measure_first_touch;
 /* measure_pingpong.c */
 extern const struct bench_measure bench_measure_pingpong;
 
+/* measure_migratory.c */
+extern const struct bench_measure bench_measure_migratory;
+
 /* measure_lock.c */
 extern const struct bench_measure bench_measure_lock_handoff;
 extern const struct bench_measure bench_measure_lock_contended;

@@ -109,6 +109,22 @@ static void print_traffic(const json_t *record)
     print_end(traffic, "answerer");
 }
 
+/* The same done in another way, below its line. */
+static void print_beside(const json_t *record)
+{
+    const json_t *beside = json_object_get(record, "beside");
+    char median[24], p99[24], ratio[24], low[24], high[24];
+
+    if (beside == NULL)
+        return;
+    printf("  beside   %s %s (p99 %s) with %s; the line above is %s x that (%s-%s)\n",
+           format_number(number_of(beside, "median"), median), text_of(record, "unit"),
+           format_number(number_of(beside, "p99"), p99), text_of(beside, "text"),
+           format_number(number_of(beside, "ratio"), ratio),
+           format_number(number_of(beside, "ratio_low"), low),
+           format_number(number_of(beside, "ratio_high"), high));
+}
+
 static void print_measure(struct bench_report *report, const json_t *record)
 {
     char median[24], p99[24], floor[24], ratio[24], low[24], high[24], spread[64];
@@ -130,6 +146,7 @@ static void print_measure(struct bench_report *report, const json_t *record)
         printf("; %s: %s", text_of(record, "target_text"),
                json_is_true(json_object_get(record, "target_met")) ? "met" : "missed");
     putchar('\n');
+    print_beside(record);
     print_traffic(record);
 }
 

@@ -109,13 +109,15 @@ static int run_floor(struct bench_worker *worker, enum bench_floor floor,
     return error != 0 ? error : clock_error;
 }
 
-static int run_slice(struct bench_worker *worker, const struct bench_measure *measure, void *state,
+typedef int bench_slice_fn(struct bench_worker *worker, void *state, struct bench_samples *samples);
+
+static int run_slice(struct bench_worker *worker, bench_slice_fn *slice, void *state,
                      struct bench_samples *samples)
 {
     int error = dsm_barrier();
 
     if (error == 0)
-        error = measure->slice(worker, state, samples);
+        error = slice(worker, state, samples);
     if (worker->rank == 0)
         bench_traffic_stop(worker);
     if (error == 0)
@@ -205,6 +207,8 @@ struct run {
     struct bench_samples samples; /* of the whole run */
     struct bench_samples floor[BENCH_MAX_TERMS];
     struct bench_samples slice_ratio; /* one ratio for each slice */
+    struct bench_samples beside;      /* what slice_beside took */
+    struct bench_samples beside_ratio;
 };
 
 static double term_scale(const struct bench_worker *worker, const struct bench_term *term)
@@ -269,7 +273,24 @@ static void set_target(const struct bench_worker *worker, const struct run *run,
         json_boolean(measure->is_more_better ? median >= target : median <= target));
 }
 
-static int put_measure(struct bench_worker *worker, const struct run *run,
+static void put_beside(const struct run *run, json_t *record)
+{
+    const struct bench_measure *measure = run->measure;
+    double median = bench_samples_median(&run->beside);
+    json_t *beside;
+
+    if (measure->slice_beside == NULL)
+        return;
+    beside = json_object();
+    json_object_set_new(beside, "text", json_string(measure->beside_text));
+    set_samples(beside, &run->beside, measure->is_more_better);
+    set_number(beside, "ratio", bench_samples_median(&run->samples) / median);
+    set_number(beside, "ratio_low", bench_samples_quantile(&run->beside_ratio, 0.25));
+    set_number(beside, "ratio_high", bench_samples_quantile(&run->beside_ratio, 0.75));
+    json_object_set_new(record, "beside", beside);
+}
+
+static int put_measure(struct bench_worker *worker, const struct run *run, void *state,
                        const struct bench_sink *sink)
 {
     const struct bench_measure *measure = run->measure;
@@ -291,6 +312,9 @@ static int put_measure(struct bench_worker *worker, const struct run *run,
     set_number(record, "ratio_low", bench_samples_quantile(&run->slice_ratio, 0.25));
     set_number(record, "ratio_high", bench_samples_quantile(&run->slice_ratio, 0.75));
     set_target(worker, run, record);
+    put_beside(run, record);
+    if (measure->put != NULL)
+        measure->put(state, record);
     if (run->samples.n <= MAX_SAMPLES_LISTED && measure->is_kernel) {
         json_t *list = json_array();
 
@@ -310,6 +334,40 @@ static void append(struct bench_samples *to, const struct bench_samples *from)
         bench_samples_add(to, from->value[i]);
 }
 
+static void append_ratio(struct bench_samples *ratios, double median, double base)
+{
+    bench_samples_reserve(ratios, 1);
+    bench_samples_add(ratios, median / base);
+}
+
+/* Its traffic is not the measure's. */
+static int run_beside(struct bench_worker *worker, const struct bench_measure *measure, void *state,
+                      struct bench_samples *samples)
+{
+    struct bench_traffic traffic = worker->traffic;
+    int error = 0;
+
+    if (measure->slice_beside != NULL)
+        error = run_slice(worker, measure->slice_beside, state, samples);
+    worker->traffic = traffic;
+    return error;
+}
+
+/* One slice of the measure, and one of what is beside it: before it in two pairs of four, so that
+ * each of both is as often next to the floors. */
+static int run_slices(struct bench_worker *worker, const struct bench_measure *measure, void *state,
+                      struct bench_samples *samples, struct bench_samples *beside)
+{
+    bool is_beside_first = worker->slice / 2 % 2 == 1;
+    int error = is_beside_first ? run_beside(worker, measure, state, beside) : 0;
+
+    if (error == 0)
+        error = run_slice(worker, measure->slice, state, samples);
+    if (error == 0 && !is_beside_first)
+        error = run_beside(worker, measure, state, beside);
+    return error;
+}
+
 /*
  * One slice of the measure and one of each floor. Every second time the floors come after the
  * measure, so that neither always runs on the warmer machine.
@@ -317,25 +375,28 @@ static void append(struct bench_samples *to, const struct bench_samples *from)
 static int run_pair(struct bench_worker *worker, struct run *run, void *state, bool is_kept)
 {
     const struct bench_measure *measure = run->measure;
-    struct bench_samples samples = {0}, floor[BENCH_MAX_TERMS] = {{0}};
+    struct bench_samples samples = {0}, beside = {0}, floor[BENCH_MAX_TERMS] = {{0}};
     bool is_floor_first = worker->slice % 2 == 0;
-    int error = is_floor_first ? 0 : run_slice(worker, measure, state, &samples);
+    int error = is_floor_first ? 0 : run_slices(worker, measure, state, &samples, &beside);
 
     for (unsigned i = 0; has_term(measure, i) && error == 0; i++)
         error = run_floor(worker, bench_floor_resolve(worker, measure->floor[i].floor), &floor[i]);
     if (error == 0 && is_floor_first)
-        error = run_slice(worker, measure, state, &samples);
+        error = run_slices(worker, measure, state, &samples, &beside);
     if (error == 0 && is_kept)
         bench_traffic_keep(worker, samples.n);
     if (error == 0 && is_kept && worker->rank == 0) {
         append(&run->samples, &samples);
         for (unsigned i = 0; has_term(measure, i); i++)
             append(&run->floor[i], &floor[i]);
-        bench_samples_reserve(&run->slice_ratio, 1);
-        bench_samples_add(&run->slice_ratio, bench_samples_median(&samples) /
-                                                 floor_sum(worker, measure, floor, false));
+        append_ratio(&run->slice_ratio, bench_samples_median(&samples),
+                     floor_sum(worker, measure, floor, false));
+        append(&run->beside, &beside);
+        append_ratio(&run->beside_ratio, bench_samples_median(&samples),
+                     bench_samples_median(&beside));
     }
     bench_samples_free(&samples);
+    bench_samples_free(&beside);
     for (unsigned i = 0; i < BENCH_MAX_TERMS; i++)
         bench_samples_free(&floor[i]);
     return error;
@@ -358,13 +419,15 @@ static int run_measure(struct bench_worker *worker, const struct bench_measure *
         error = run_pair(worker, &run, state, slice > 0 || n_slices == 0);
     }
     if (error == 0)
-        error = put_measure(worker, &run, sink);
+        error = put_measure(worker, &run, state, sink);
     if (error == 0)
         error = dsm_barrier();
     if (error == 0 && measure->close != NULL)
         measure->close(worker, state);
     bench_samples_free(&run.samples);
     bench_samples_free(&run.slice_ratio);
+    bench_samples_free(&run.beside);
+    bench_samples_free(&run.beside_ratio);
     for (unsigned i = 0; i < BENCH_MAX_TERMS; i++)
         bench_samples_free(&run.floor[i]);
     return error;

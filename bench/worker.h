@@ -147,6 +147,11 @@ struct bench_measure {
      * NULL. */
     int (*open)(struct bench_worker *worker, void **state_out);
     int (*slice)(struct bench_worker *worker, void *state, struct bench_samples *samples);
+    /* The same done in another way, in slices that take turns with its own; NULL: nothing. */
+    const char *beside_text;
+    int (*slice_beside)(struct bench_worker *worker, void *state, struct bench_samples *samples);
+    /* What else rank 0 has to say in the record; NULL: nothing. Not collective. */
+    void (*put)(void *state, json_t *record);
     void (*close)(struct bench_worker *worker, void *state);
 };
 

@@ -88,7 +88,7 @@ static const char *const promised[] = {
     "lock_handoff", "lock_retake",    "barrier",    "barrier_dirty256",
     "read_seq",     "read_rand",      "local_hit",  "miss_while_home_computes",
     "kernel_lu",    "kernel_stencil", "kernel_fft", "kernel_radix",
-    "kernel_nbody", "kernel_water",   "threads_lu",
+    "kernel_nbody", "kernel_water",   "threads_lu", "migratory",
 };
 
 static double positive_number(const json_t *measure, const char *key)
@@ -134,6 +134,37 @@ static void check_measure(const json_t *measure)
     }
 }
 
+static const json_t *find_named(const json_t *list, const char *name)
+{
+    const json_t *entry;
+    size_t i;
+
+    json_array_foreach(list, i, entry)
+    {
+        if (strcmp(json_string_value(json_object_get(entry, "name")), name) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* The two ways are told apart by what the library counted, not by their times. */
+static void check_migration(const json_t *measures)
+{
+    const json_t *measure = find_named(measures, "migratory");
+    const json_t *beside = json_object_get(measure, "beside");
+    double other = positive_number(beside, "median"), ratio = positive_number(beside, "ratio");
+
+    check_text(beside, "text");
+    positive_number(beside, "ratio_low");
+    positive_number(beside, "ratio_high");
+    ck_assert_double_eq_tol(ratio, positive_number(measure, "median") / other, ratio * 1e-4);
+    ck_assert_int_eq(json_integer_value(json_object_get(beside, "n")),
+                     json_integer_value(json_object_get(measure, "n")));
+    ck_assert_double_eq(json_number_value(json_object_get(measure, "exclusive_reads")), 1);
+    ck_assert(json_is_number(json_object_get(beside, "exclusive_reads")));
+    ck_assert_double_eq(json_number_value(json_object_get(beside, "exclusive_reads")), 0);
+}
+
 static void check_groups(const json_t *document)
 {
     const json_t *groups = json_object_get(document, "groups"), *group;
@@ -147,19 +178,6 @@ static void check_groups(const json_t *document)
         ck_assert(json_is_number(json_object_get(group, "load")));
         ck_assert(isfinite(load) && load >= 0);
     }
-}
-
-static const json_t *find_named(const json_t *list, const char *name)
-{
-    const json_t *entry;
-    size_t i;
-
-    json_array_foreach(list, i, entry)
-    {
-        if (strcmp(json_string_value(json_object_get(entry, "name")), name) == 0)
-            return entry;
-    }
-    return NULL;
 }
 
 /* A line of the table that begins with the name. */
@@ -201,6 +219,8 @@ START_TEST(quick_run_has_every_promised_measure_with_its_floor)
                       output.out);
     }
     json_array_foreach(measures, i, measure) check_measure(measure);
+    check_migration(measures);
+    ck_assert_ptr_nonnull(strstr(output.out, "with no read granted exclusively; the line above"));
     ck_assert_ptr_nonnull(find_named(json_object_get(document, "floors"), "floor_rt_4k_poll"));
     ck_assert_ptr_nonnull(find_named(json_object_get(document, "floors"), "floor_memcpy"));
     check_groups(document);
