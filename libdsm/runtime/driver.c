@@ -486,8 +486,16 @@ void dsm_driver_close(struct dsm_driver *d)
     dsm_collective_close(d);
     dsm_sync_close(d);
     dsm_locks_close(d);
-    if (d->async_table)
-        munmap(d->async_table, DSM_TID_LIMIT * sizeof *d->async_table);
+    struct dsm_async_fault *async_table = d->async_table;
+    struct dsm_signal_mask mask;
+    dsm_signals_block(&mask);
+    dsm_mutex_lock(&d->lock); /* for threads of the program that end only now or later */
+    d->async_table = NULL;
+    d->net = NULL;
+    dsm_mutex_unlock(&d->lock);
+    dsm_signals_restore(&mask);
+    if (async_table)
+        munmap(async_table, DSM_TID_LIMIT * sizeof *async_table);
     if (d->async_wake_fd >= 0)
         close(d->async_wake_fd);
     dsm_thrash_close(d->thrash);

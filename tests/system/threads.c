@@ -222,16 +222,49 @@ static void scenario_busy(void)
 #endif
 }
 
+/* ---- after the end ------------------------------------------------------------------------- */
+
+static pthread_barrier_t has_touched, has_finalized;
+
+static void *outlive(void *arg)
+{
+    (void)touch_a_few(arg);
+    (void)pthread_barrier_wait(&has_touched);
+    (void)pthread_barrier_wait(&has_finalized);
+    return NULL;
+}
+
+/* Threads that used the region end only after dsm_finalize, whose result this is. */
+static int finalize_before_threads(void)
+{
+    pthread_t threads[N_BUSY];
+    set_up(FEW_PAGES);
+    CHECK(pthread_barrier_init(&has_touched, NULL, N_BUSY + 1) == 0);
+    CHECK(pthread_barrier_init(&has_finalized, NULL, N_BUSY + 1) == 0);
+    for (uintptr_t i = 0; i < N_BUSY; i++)
+        CHECK(pthread_create(&threads[i], NULL, outlive, (void *)i) == 0);
+    (void)pthread_barrier_wait(&has_touched);
+    int error = dsm_finalize();
+    (void)pthread_barrier_wait(&has_finalized);
+    for (uint32_t i = 0; i < N_BUSY; i++)
+        if (pthread_join(threads[i], NULL) != 0)
+            return 1;
+    return error;
+}
+
 int main(int argc, char **argv)
 {
-    bool is_crowd = argc == 2 && strcmp(argv[1], "crowd") == 0;
-    if (!is_crowd && (argc != 2 || strcmp(argv[1], "busy") != 0)) {
-        fprintf(stderr, "usage: threads crowd | busy\n");
+    const char *scenario = argc == 2 ? argv[1] : "";
+    if (strcmp(scenario, "crowd") != 0 && strcmp(scenario, "busy") != 0 &&
+        strcmp(scenario, "late") != 0) {
+        fprintf(stderr, "usage: threads crowd | busy | late\n");
         return 2;
     }
     if (dsm_init(NULL))
         return 2;
-    if (is_crowd)
+    if (strcmp(scenario, "late") == 0)
+        return finalize_before_threads() ? 1 : 0;
+    if (strcmp(scenario, "crowd") == 0)
         scenario_crowd();
     else
         scenario_busy();

@@ -13,7 +13,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 failures=0
 for trap in ${THREADS_TRAPS:-${TRAPS:-sigbus uffd segv}}; do
-    for scenario in crowd busy; do
+    for scenario in crowd busy late; do
         DSM_TRAP=$trap timeout -k 5 200 "$build/dsmrun/dsmrun" -n 2 "$build/tests/system/threads" \
             $scenario >"$work/out" 2>&1
         status=$?
