@@ -76,7 +76,8 @@ struct dsm_net_handler {
      * names it and after every cookie given with a send to it; sends to it return DSM_E_PEER from
      * then on, or from a little earlier. */
     void (*on_lost)(void *user, uint32_t rank, int error, const char *why);
-    /* End of one batch of reading: a good moment to flush what the callbacks sent. */
+    /* End of one batch of the callbacks above but on_lost, made outside flush and close: a good
+     * moment to flush what they sent. It always comes. */
     void (*on_batch_end)(void *user);
     /* How long the service thread should go on polling after a request, in nanoseconds; 0: sleep.
      */

@@ -153,6 +153,7 @@ void dsm_tcp_peer_fail(struct dsm_tcp_peer *peer, int error, const char *why)
 /* Both connections have said their hellos. */
 static void peer_up(struct dsm_tcp_peer *peer)
 {
+    const struct dsm_net_handler *handler = &peer->conns[0].net->handler;
     int error = 0;
     peer->state = DSM_TCP_UP;
     for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++) {
@@ -161,6 +162,7 @@ static void peer_up(struct dsm_tcp_peer *peer)
     }
     for (unsigned lane = 0; lane < DSM_TCP_LANES && !error; lane++)
         error = dsm_tcp_conn_start(&peer->conns[lane]);
+    handler->on_batch_end(handler->user); /* on_sent may have sent something */
     if (error)
         dsm_tcp_peer_fail(peer, error, dsm_error_text(error));
     for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)

@@ -107,9 +107,10 @@ void dsm_tcp_kick(struct dsm_net *net)
     (void)dsm_sys_write(net->kick_fd, &one, sizeof one);
 }
 
-static void end_batch(struct dsm_net *net, int n_frames)
+/* on_sent may have sent something, too. */
+static void end_batch(struct dsm_net *net, bool has_called)
 {
-    if (n_frames)
+    if (has_called)
         net->handler.on_batch_end(net->handler.user);
 }
 
@@ -120,7 +121,7 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
         int n = dsm_tcp_rx_read(net->hint, DSM_TCP_LOOK);
         if (n) {
             net->hint_hits++;
-            end_batch(net, n);
+            end_batch(net, true);
             return n;
         }
     }
@@ -128,6 +129,7 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
     struct epoll_event events[EVENTS_AT_ONCE];
     long n_events = dsm_sys_epoll_wait(net->poll_fd, events, EVENTS_AT_ONCE, timeout_us);
     int n_frames = 0;
+    bool has_written = false;
     for (long i = 0; i < n_events; i++) {
         if (events[i].data.ptr == net) {
             uint64_t kicks;
@@ -135,8 +137,10 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
             continue;
         }
         struct dsm_tcp_conn *conn = events[i].data.ptr;
-        if (events[i].events & EPOLLOUT)
+        if (events[i].events & EPOLLOUT) {
             dsm_tcp_tx_write(conn);
+            has_written = true;
+        }
         if (!(events[i].events & ~(uint32_t)EPOLLOUT))
             continue;
         int n = dsm_tcp_rx_read(conn, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK);
@@ -144,7 +148,7 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
             net->hint = conn;
         n_frames += n;
     }
-    end_batch(net, n_frames);
+    end_batch(net, n_frames > 0 || has_written);
     return n_frames;
 }
 
@@ -154,14 +158,17 @@ static int serve(struct dsm_net *net)
     struct epoll_event events[EVENTS_AT_ONCE];
     long n_events = dsm_sys_epoll_wait(net->service_fd, events, EVENTS_AT_ONCE, 0);
     int n_frames = 0;
+    bool has_written = false;
     for (long i = 0; i < n_events; i++) {
         struct dsm_tcp_conn *conn = events[i].data.ptr;
-        if (events[i].events & EPOLLOUT || conn->rx_lane == DSM_TCP_REPLY)
+        if (events[i].events & EPOLLOUT || conn->rx_lane == DSM_TCP_REPLY) {
             dsm_tcp_tx_write(conn);
+            has_written = true;
+        }
         if (conn->rx_lane == DSM_TCP_REQUEST && events[i].events & ~(uint32_t)EPOLLOUT)
             n_frames += dsm_tcp_rx_read(conn, DSM_TCP_SERVE);
     }
-    end_batch(net, n_frames);
+    end_batch(net, n_frames > 0 || has_written);
     return n_frames;
 }
 

@@ -128,6 +128,8 @@ static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
             uint32_t part = rest < rx->payload_left ? rest : rx->payload_left;
             rest -= part;
             payload_arrived(conn, part);
+            /* Counted again: the end of a batch follows what on_payload did. */
+            outcome->n_frames += rx->payload_left == 0;
         }
         rx->stage_end += rest;
         if (!take_stage(conn, outcome))

@@ -402,6 +402,81 @@ START_TEST(frames_in_pieces_are_put_together)
 }
 END_TEST
 
+/* What on_payload decided is carried out at the end of the batch. */
+START_TEST(payload_that_comes_alone_ends_a_batch)
+{
+    enum { LEN = 4000 };
+    static uint8_t frame[DSM_NET_HEADER_BYTES + DSM_TEST_PATTERN_BYTES];
+    for (unsigned is_claimed = 0; is_claimed < 2; is_claimed++) {
+        struct cluster c;
+        int fds[2];
+        cluster_open(&c, ops, 2, NULL);
+        struct endpoint *e = c.at[0];
+        impersonate(e, 2, fds);
+        memset(frame, 0, DSM_NET_HEADER_BYTES);
+        dsm_put_u32(frame + DSM_NET_LEN_AT, LEN);
+        make_pattern(frame + DSM_NET_HEADER_BYTES, LEN, 1, 0, LANE_REQUEST, 0);
+        say(fds[LANE_REQUEST], frame, DSM_NET_HEADER_BYTES + LEN / 2);
+        endpoint_wait(e, e->next_in[1][LANE_REQUEST] == 1);
+        endpoint_settle(e);
+        uint64_t before = endpoint_get(e, e->n_batches);
+        if (is_claimed)
+            ops->claim(e->net);
+        say(fds[LANE_REQUEST], frame + DSM_NET_HEADER_BYTES + LEN / 2, LEN / 2);
+        if (is_claimed)
+            endpoint_poll_until(e, e->payloads_in[1][LANE_REQUEST] == 1);
+        else
+            endpoint_wait(e, e->payloads_in[1][LANE_REQUEST] == 1);
+        endpoint_settle(e);
+        ck_assert_uint_eq(endpoint_get(e, e->n_batches), before + 1);
+        close(fds[0]);
+        close(fds[1]);
+        cluster_close(&c);
+    }
+}
+END_TEST
+
+/* And so is what on_sent decided: while a connection was made, and when its socket was full. */
+START_TEST(bytes_that_leave_by_themselves_end_a_batch)
+{
+    enum { N = 1024 };
+    static uint8_t payload[DSM_NET_MAX_PAYLOAD], heard[1 << 20];
+    struct cluster c;
+    int fds[2];
+    cluster_open(&c, ops, 2, NULL);
+    struct endpoint *e = c.at[0];
+    ck_assert_int_eq(
+        endpoint_send(e, 1, LANE_REQUEST, KIND_DISCARD, 8, payload, endpoint_cookie(e)), 0);
+    endpoint_wait(e, e->n_sent == 1);
+    endpoint_settle(e);
+    ck_assert_uint_gt(endpoint_get(e, e->n_batches), 0);
+    cluster_close(&c);
+
+    cluster_open(&c, ops, 2, NULL);
+    e = c.at[0];
+    impersonate(e, 2, fds);
+    endpoint_settle(e);
+    uint64_t before = endpoint_get(e, e->n_batches);
+    for (unsigned i = 0; i < N; i++)
+        ck_assert_int_eq(endpoint_send(e, 1, LANE_REQUEST, KIND_DISCARD, DSM_NET_MAX_PAYLOAD,
+                                       payload, endpoint_cookie(e)),
+                         0);
+    ops->flush(e->net);
+    ck_assert_uint_lt(endpoint_get(e, e->n_sent), N); /* 64 MiB: more than sockets take */
+    for (size_t left = (size_t)N * (DSM_NET_HEADER_BYTES + DSM_NET_MAX_PAYLOAD); left;) {
+        size_t part = left < sizeof heard ? left : sizeof heard;
+        hear_all(fds[LANE_REPLY], heard, part);
+        left -= part;
+    }
+    endpoint_wait(e, e->n_sent == N);
+    endpoint_settle(e);
+    ck_assert_uint_gt(endpoint_get(e, e->n_batches), before);
+    close(fds[0]);
+    close(fds[1]);
+    cluster_close(&c);
+}
+END_TEST
+
 START_TEST(garbage_on_a_lane_ends_in_a_loss_and_nothing_else)
 {
     uint64_t seed = test_seed("garbage_on_a_lane_ends_in_a_loss_and_nothing_else");
@@ -755,6 +830,8 @@ static Suite *make_suite(void)
     TCase *lanes = tcase_create("lanes");
     tcase_add_test(lanes, frame_with_a_payload_that_is_too_long_ends_the_peer);
     tcase_add_test(lanes, frames_in_pieces_are_put_together);
+    tcase_add_test(lanes, payload_that_comes_alone_ends_a_batch);
+    tcase_add_test(lanes, bytes_that_leave_by_themselves_end_a_batch);
     tcase_add_test(lanes, garbage_on_a_lane_ends_in_a_loss_and_nothing_else);
     tcase_add_test(lanes, peer_that_ends_within_a_frame_is_lost);
     tcase_add_test(lanes, peer_of_which_one_connection_ends_is_lost_after_a_while);
