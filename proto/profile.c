@@ -55,9 +55,10 @@ int dsm_profile_open(struct dsm_profile_reader *r, const void *bytes, size_t len
         return DSM_E_PROTO;
     }
     r->at = 8;
-    if (dsm_get_u32(r->bytes + 8) != DSM_PROFILE_VERSION ||
+    r->version = dsm_get_u32(r->bytes + 8);
+    if (r->version < DSM_PROFILE_VERSION_LEAST || r->version > DSM_PROFILE_VERSION ||
         dsm_get_u32(r->bytes + 12) != DSM_PROFILE_SLOT_BYTES) {
-        r->reason = "this is a profile of another version of dsm";
+        r->reason = "this is a profile of another version of dsm: formats 2 and 3 are read";
         return DSM_E_PROTO;
     }
     r->at = r->next_at = DSM_PROFILE_HEADER_BYTES;
@@ -68,6 +69,14 @@ static int wrong(struct dsm_profile_reader *r, const char *reason)
 {
     r->reason = reason;
     return DSM_E_PROTO;
+}
+
+/* Counters behind the words for each rank: none in the first version that is read, any number
+ * since. */
+static bool has_enough_words(const struct dsm_profile_reader *r, uint64_t n, uint64_t n_ranks)
+{
+    uint64_t least = DSM_PROFILE_WORD_RECEIVED + n_ranks;
+    return r->is_cut || n == least || (n > least && r->version > DSM_PROFILE_VERSION_LEAST);
 }
 
 /* The next section's header. 1: slots follow, or item has the words; 0: the end. */
@@ -121,7 +130,7 @@ static int open_section(struct dsm_profile_reader *r, struct dsm_profile_item *i
     uint64_t n_ranks = dsm_profile_word(item, DSM_PROFILE_WORD_N_RANKS);
     if (n_ranks > DSM_PROFILE_MAX_RANKS || r->rank >= n_ranks)
         return wrong(r, "a rank is outside its job");
-    if (n != DSM_PROFILE_WORD_RECEIVED + n_ranks && !r->is_cut)
+    if (!has_enough_words(r, n, n_ranks))
         return wrong(r, "a rank's words are not as many as its job has ranks");
     return 1;
 }
@@ -183,6 +192,26 @@ int dsm_profile_next(struct dsm_profile_reader *r, struct dsm_profile_item *item
 uint64_t dsm_profile_word(const struct dsm_profile_item *item, size_t index)
 {
     return index < item->n_words ? dsm_get_u64(item->words + index * 8) : 0;
+}
+
+const char *dsm_profile_counter_name(enum dsm_profile_counter counter)
+{
+    static const char *const names[] = {
+#define XX(name, text) #name,
+        DSM_PROFILE_COUNTER_MAP(XX)
+#undef XX
+    };
+    return names[counter];
+}
+
+const char *dsm_profile_counter_text(enum dsm_profile_counter counter)
+{
+    static const char *const texts[] = {
+#define XX(name, text) text,
+        DSM_PROFILE_COUNTER_MAP(XX)
+#undef XX
+    };
+    return texts[counter];
 }
 
 const char *dsm_profile_object_text(enum dsm_profile_object object)

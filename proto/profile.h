@@ -4,12 +4,14 @@
  *
  * A file is a header of 64 bytes and sections, all integers little-endian:
  *
- *   header   0 "DSMPROF\n"   8 u32 version (2)   12 u32 bytes of a slot (40)   the rest 0
+ *   header   0 "DSMPROF\n"   8 u32 version (3)   12 u32 bytes of a slot (40)   the rest 0
  *   section  0 u32 tag       4 u32 rank          8 u64 bytes to the next section's start
  *           16 u64 entries in use                the rest of its 64 bytes 0; then the entries
  *
  * "LIVE" sections, one a rank, hold u64 words: those of enum dsm_profile_word, then for every rank
- * of the job the page bytes received from it. "EVNT" sections hold slots, in order of time:
+ * of the job the page bytes received from it, then those of enum dsm_profile_counter: what a reader
+ * does not know of these it leaves alone, so more may be added at the end. (Version 2 had none of
+ * them; it is read as well.) "EVNT" sections hold slots, in order of time:
  *
  *   0 u8 kind   1 u8 continuation slots that follow   3 u8 0
  *   2 u8 log2 of the unit's pages, or what was waited at (enum dsm_profile_object)
@@ -30,7 +32,8 @@
 #include <stdint.h>
 
 #define DSM_PROFILE_MAGIC         "DSMPROF\n"
-#define DSM_PROFILE_VERSION       2u
+#define DSM_PROFILE_VERSION       3u
+#define DSM_PROFILE_VERSION_LEAST 2u /* that is still read */
 #define DSM_PROFILE_HEADER_BYTES  64u
 #define DSM_PROFILE_SECTION_BYTES 64u
 #define DSM_PROFILE_SLOT_BYTES    40u
@@ -91,6 +94,36 @@ enum dsm_profile_word {
     DSM_PROFILE_WORD_RECEIVED = DSM_PROFILE_WORD_TOTAL_NS + DSM_PROFILE_N_TIMED,
 };
 
+/* Those of struct dsm_stats that say what the library did by itself or by advice, and whether it
+ * paid. Written four times a second and at the end. */
+#define DSM_PROFILE_COUNTER_MAP(XX)                                                                \
+    XX(prefetch_asked, "units hinted or fetched ahead")                                            \
+    XX(prefetch_late, "pages hinted and given up at their deadline")                               \
+    XX(ahead_asked, "pages fetched ahead")                                                         \
+    XX(ahead_used, "pages fetched ahead and used, by samples")                                     \
+    XX(ahead_wasted, "pages fetched ahead and lost unused, by samples")                            \
+    XX(migratory_found, "units found to migrate, at their home")                                   \
+    XX(migratory_undone, "units found not to migrate any more, handed on unwritten")               \
+    XX(migratory_reads, "units granted as the only copy at a read")                                \
+    XX(migratory_writes, "of these written without asking")                                        \
+    XX(pins, "units pinned")                                                                       \
+    XX(pins_ended, "units whose pin ended by its time while others waited")                        \
+    XX(private_asked, "units advised private that other ranks asked for")                          \
+    XX(evicted_zero, "units given up for memory, never written")                                   \
+    XX(evicted_shared, "units given up for memory, copies")                                        \
+    XX(evicted_owned, "units given up for memory, moved to another rank")
+
+enum dsm_profile_counter {
+#define XX(name, text) DSM_PROFILE_COUNTER_##name,
+    DSM_PROFILE_COUNTER_MAP(XX)
+#undef XX
+        DSM_PROFILE_N_COUNTERS
+};
+
+/* "migratory_reads", "units granted as the only copy at a read". */
+const char *dsm_profile_counter_name(enum dsm_profile_counter counter);
+const char *dsm_profile_counter_text(enum dsm_profile_counter counter);
+
 struct dsm_profile_slot {
     uint8_t kind, n_more;
     union {
@@ -111,6 +144,7 @@ void dsm_profile_put_slot(uint8_t out[DSM_PROFILE_SLOT_BYTES], const struct dsm_
 struct dsm_profile_reader {
     const uint8_t *bytes;
     size_t len_bytes, at;
+    uint32_t version;
     bool is_cut;        /* the file ends inside a section: what was whole has been handed out */
     const char *reason; /* after an error: one line, with at */
     /* the section under way */

@@ -483,3 +483,19 @@ int report_analyse(struct report *r)
     }
     return 0;
 }
+
+bool report_has_counters(const struct report *r)
+{
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        if (r->ranks[i].n_counters > 0)
+            return true;
+    return false;
+}
+
+bool report_has_counter(const struct report *r, enum dsm_profile_counter counter)
+{
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        if (r->ranks[i].n_counters > (size_t)counter && r->ranks[i].counters[counter] > 0)
+            return true;
+    return false;
+}

@@ -321,6 +321,37 @@ static void put_traffic(const struct report *r, FILE *out)
     fputs("</table></div>\n", out);
 }
 
+static void put_counter(const struct report *r, enum dsm_profile_counter c, FILE *out)
+{
+    const char *name = dsm_profile_counter_name(c);
+    fprintf(out, "<tr><th class=\"t\"><code>%s</code></th>", name);
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        if (r->ranks[i].n_counters > c)
+            fprintf(out, "<td id=\"%s-%" PRIu32 "\">%" PRIu64 "</td>", name, i,
+                    r->ranks[i].counters[c]);
+        else
+            fputs("<td>-</td>", out);
+    fprintf(out, "<td class=\"t\">%s</td></tr>\n", dsm_profile_counter_text(c));
+}
+
+static void put_counters(const struct report *r, FILE *out)
+{
+    fputs("<h2>Fetched ahead, migrated, pinned</h2>\n<p class=\"soft\">What the library did by "
+          "itself and by advice, and whether it paid, as dsm_stats counts it; what no rank did is "
+          "left out.</p>\n",
+          out);
+    if (!report_has_counters(r))
+        fputs("<p class=\"warn\">Not in a file of this version.</p>\n", out);
+    fputs("<div class=\"scroll\"><table id=\"counters\"><tr><th class=\"t\">rank</th>", out);
+    for (uint32_t i = 0; i < r->n_ranks; i++)
+        fprintf(out, "<th>%" PRIu32 "</th>", i);
+    fputs("<th></th></tr>\n", out);
+    for (unsigned c = 0; c < DSM_PROFILE_N_COUNTERS; c++)
+        if (report_has_counter(r, c))
+            put_counter(r, c, out);
+    fputs("</table></div>\n", out);
+}
+
 bool report_print_html(const struct report *r, const char *title, size_t n_top, FILE *out)
 {
     put_head(r, title, out);
@@ -330,6 +361,7 @@ bool report_print_html(const struct report *r, const char *title, size_t n_top, 
     put_codes(r, n_top, out);
     put_waits(r, n_top, out);
     put_traffic(r, out);
+    put_counters(r, out);
     fputs("</body></html>\n", out);
     return fflush(out) == 0 && !ferror(out);
 }

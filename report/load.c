@@ -15,6 +15,16 @@ static void *grow(void *items, size_t n, size_t item_bytes)
     return reallocarray(items, n ? 2 * n : 1, item_bytes);
 }
 
+static void load_counters(struct report_rank *rank, const struct dsm_profile_item *item,
+                          size_t first_word)
+{
+    while (rank->n_counters < DSM_PROFILE_N_COUNTERS &&
+           first_word + rank->n_counters < item->n_words) {
+        rank->counters[rank->n_counters] = dsm_profile_word(item, first_word + rank->n_counters);
+        rank->n_counters++;
+    }
+}
+
 static int load_rank(struct report *r, const struct dsm_profile_item *item, char *why)
 {
     uint32_t n = (uint32_t)dsm_profile_word(item, DSM_PROFILE_WORD_N_RANKS);
@@ -55,6 +65,7 @@ static int load_rank(struct report *r, const struct dsm_profile_item *item, char
     }
     for (uint32_t i = 0; i < n; i++)
         rank->received[i] = dsm_profile_word(item, DSM_PROFILE_WORD_RECEIVED + i);
+    load_counters(rank, item, DSM_PROFILE_WORD_RECEIVED + n);
     return 0;
 }
 

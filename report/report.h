@@ -29,6 +29,8 @@ struct report_rank {
     uint64_t dropped;
     uint64_t count[DSM_PROFILE_N_TIMED], total_ns[DSM_PROFILE_N_TIMED];
     uint64_t *received; /* from each rank, bytes */
+    size_t n_counters;  /* 0 in a file of an earlier version */
+    uint64_t counters[DSM_PROFILE_N_COUNTERS];
     struct report_module *modules;
     size_t n_modules;
 };
@@ -157,6 +159,10 @@ void report_name_page(const struct report *report, uint64_t page, uint32_t alloc
 /* "lock word + 0x10", "barrier". */
 void report_name_wait(const struct report *report, const struct report_wait *wait, char *out,
                       size_t out_bytes);
+
+/* Whether the file has counters; whether some rank has more than 0 of this one. */
+bool report_has_counters(const struct report *report);
+bool report_has_counter(const struct report *report, enum dsm_profile_counter counter);
 
 struct report_split {
     double total, compute, read, write, lock, barrier, sync; /* seconds */

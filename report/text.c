@@ -135,6 +135,26 @@ static void print_traffic(const struct report *r, FILE *out)
     }
 }
 
+static void print_counters(const struct report *r, FILE *out)
+{
+    unsigned n = 0;
+    fprintf(out, "\nfetched ahead, migrated, pinned and the like, of each rank\n");
+    for (unsigned c = 0; c < DSM_PROFILE_N_COUNTERS; c++) {
+        if (!report_has_counter(r, c))
+            continue;
+        n++;
+        fprintf(out, "  %-17s", dsm_profile_counter_name(c));
+        for (uint32_t i = 0; i < r->n_ranks; i++)
+            if (r->ranks[i].n_counters > c)
+                fprintf(out, " %9" PRIu64, r->ranks[i].counters[c]);
+            else
+                fprintf(out, " %9s", "-");
+        fprintf(out, "  %s\n", dsm_profile_counter_text(c));
+    }
+    if (n == 0)
+        fprintf(out, report_has_counters(r) ? "  none\n" : "  not in a file of this version\n");
+}
+
 bool report_print_text(const struct report *r, const char *title, size_t n_top, FILE *out)
 {
     print_head(r, title, out);
@@ -144,5 +164,6 @@ bool report_print_text(const struct report *r, const char *title, size_t n_top, 
     print_waits(r, n_top, out);
     if (r->n_ranks > 1)
         print_traffic(r, out);
+    print_counters(r, out);
     return fflush(out) == 0 && !ferror(out);
 }

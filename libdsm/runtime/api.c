@@ -18,6 +18,7 @@
 #include "runtime/globals.h"
 #include "runtime/heap.h"
 #include "runtime/membership.h"
+#include "runtime/observe.h"
 #include "runtime/profile.h"
 #include "runtime/publish.h"
 #include "runtime/runtime.h"
@@ -537,6 +538,7 @@ int dsm_finalize(void)
     int error = dsm_collective_barrier(&rt.driver);
     dsm_stats_report(&rt.driver, &rt.settings, rt.net ? rt.net_ops->name : "none",
                      rt.net ? rt.info.transport_reason : "a job of one rank");
+    dsm_observe_counters(&rt.driver);
     atomic_store(&rt.phase, DONE);
     if (rt.membership)
         (void)dsm_membership_leave(rt.membership, 2000); /* dsmd may be gone first: no harm */

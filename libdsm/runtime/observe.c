@@ -224,6 +224,20 @@ static void unlock(void *user)
     dsm_driver_leave(l->driver, &l->guard);
 }
 
+void dsm_observe_counters(struct dsm_driver *d)
+{
+    struct locking l = {.driver = d};
+    struct dsm_core_counters c;
+    if (!d->profile)
+        return;
+    lock(&l);
+    dsm_core_counters(d->core, &c);
+#define XX(name, text) dsm_profile_count(d->profile, DSM_PROFILE_COUNTER_##name, c.name);
+    DSM_PROFILE_COUNTER_MAP(XX)
+#undef XX
+    unlock(&l);
+}
+
 void dsm_observe_serve(struct dsm_driver *d)
 {
     struct locking l = {.driver = d};

@@ -48,6 +48,8 @@ struct dsm_observed_trouble {
 bool dsm_observe_take(struct dsm_driver *driver, struct dsm_observed_trouble *out);
 void dsm_observe_tell(const struct dsm_driver *driver, const struct dsm_observed_trouble *trouble);
 
+/* Records what the core has counted so far; without the lock. */
+void dsm_observe_counters(struct dsm_driver *driver);
 /* Prepares what recording needs next; on the service thread, without the lock. */
 void dsm_observe_serve(struct dsm_driver *driver);
 

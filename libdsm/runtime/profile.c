@@ -58,6 +58,11 @@ static void add_word(struct dsm_profile *p, size_t index, uint64_t value)
     dsm_put_u64(word, dsm_get_u64(word) + value);
 }
 
+static size_t n_words(const struct dsm_profile *p)
+{
+    return DSM_PROFILE_WORD_RECEIVED + p->config.n_ranks + DSM_PROFILE_N_COUNTERS;
+}
+
 /* Makes room in the file and maps it, with every page there: a store must neither meet a full disk
  * nor wait for one. */
 static uint8_t *map_room(struct dsm_profile *p, uint64_t at, size_t len_bytes)
@@ -149,6 +154,11 @@ void dsm_profile_received(struct dsm_profile *p, dsm_rank_t from, uint64_t len_b
 {
     if (from < p->config.n_ranks)
         add_word(p, DSM_PROFILE_WORD_RECEIVED + from, len_bytes);
+}
+
+void dsm_profile_count(struct dsm_profile *p, enum dsm_profile_counter counter, uint64_t value)
+{
+    set_word(p, DSM_PROFILE_WORD_RECEIVED + p->config.n_ranks + counter, value);
 }
 
 bool dsm_profile_add_text(struct dsm_profile *p, struct dsm_profile_slot *slot, const char *text)
@@ -245,9 +255,9 @@ void dsm_profile_serve(struct dsm_profile *p, void (*lock)(void *), void (*unloc
 
 static int open_file(struct dsm_profile *p)
 {
-    uint64_t room = DSM_ALIGN_UP(DSM_PROFILE_HEADER_BYTES + DSM_PROFILE_SECTION_BYTES +
-                                     8ull * (DSM_PROFILE_WORD_RECEIVED + p->config.n_ranks),
-                                 (uint64_t)DSM_PAGE_BYTES);
+    uint64_t room =
+        DSM_ALIGN_UP(DSM_PROFILE_HEADER_BYTES + DSM_PROFILE_SECTION_BYTES + 8ull * n_words(p),
+                     (uint64_t)DSM_PAGE_BYTES);
     p->fd = open(p->path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
     if (p->fd < 0) {
         dsm_log(DSM_LOG_ERROR, "the profile %s cannot be written: %s", p->path, strerror(errno));
@@ -261,7 +271,7 @@ static int open_file(struct dsm_profile *p)
     p->live_bytes = room;
     dsm_profile_put_section(p->live, DSM_PROFILE_TAG_LIVE, p->config.rank,
                             room - DSM_PROFILE_HEADER_BYTES);
-    dsm_put_u64(p->live + 16, DSM_PROFILE_WORD_RECEIVED + p->config.n_ranks);
+    dsm_put_u64(p->live + 16, n_words(p));
     p->file_bytes = room;
     set_word(p, DSM_PROFILE_WORD_N_RANKS, p->config.n_ranks);
     set_word(p, DSM_PROFILE_WORD_PID, (uint64_t)getpid());

@@ -31,6 +31,8 @@ void dsm_profile_stop(struct dsm_profile *profile);
 /* All below under the driver's lock. Signal-handler safe; true when dsm_profile_serve is due. */
 bool dsm_profile_add(struct dsm_profile *profile, const struct dsm_profile_slot *slot);
 void dsm_profile_received(struct dsm_profile *profile, dsm_rank_t from, uint64_t len_bytes);
+void dsm_profile_count(struct dsm_profile *profile, enum dsm_profile_counter counter,
+                       uint64_t value);
 bool dsm_profile_add_text(struct dsm_profile *profile, struct dsm_profile_slot *slot,
                           const char *text);
 

@@ -93,6 +93,7 @@ static void on_publish_time(uv_timer_t *timer)
 {
     struct dsm_service *s = timer->data;
     dsm_publish_now(s->publish);
+    dsm_observe_counters(s->driver);
 }
 
 static void on_stop(uv_async_t *handle)

@@ -36,13 +36,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len_bytes)
 
 static size_t put_rank(uint8_t *out, uint32_t rank, uint32_t n_ranks)
 {
-    uint32_t n = DSM_PROFILE_WORD_RECEIVED + n_ranks;
+    uint32_t n = DSM_PROFILE_WORD_RECEIVED + n_ranks + DSM_PROFILE_N_COUNTERS + rank;
 
     dsm_profile_put_section(out, DSM_PROFILE_TAG_LIVE, rank, DSM_PROFILE_SECTION_BYTES + 8 * n);
     dsm_put_u64(out + 16, n);
     memset(out + DSM_PROFILE_SECTION_BYTES, 0, 8 * n);
     dsm_put_u64(out + DSM_PROFILE_SECTION_BYTES, n_ranks);
     dsm_put_u64(out + DSM_PROFILE_SECTION_BYTES + 8 * DSM_PROFILE_WORD_START_NS, 1000);
+    dsm_put_u64(out + DSM_PROFILE_SECTION_BYTES + 8 * (DSM_PROFILE_WORD_RECEIVED + n_ranks), 7);
     return DSM_PROFILE_SECTION_BYTES + 8 * n;
 }
 

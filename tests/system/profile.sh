@@ -45,6 +45,7 @@ for trap in ${PROFILE_TRAPS:-sigbus segv}; do
     waits "semaphore word + 0xa0" $((2 * rounds)) synchronise $rounds
     waits "barriers of ranks" $((3 * (5 * rounds + 1))) main "$rounds|$((3 * rounds))"
     has ": 3 ranks, .* $((4 * rounds)) faults \($rounds read, $((2 * rounds + 1)) write, $((rounds - 1)) upgrade\)"
+    has "^  pins +0 +$rounds +0  units pinned\$"
     check "no warning" sh -c "! grep -E 'good order|no room|cut off|nothing' '$work/report'"
 done
 unset DSM_TRAP
@@ -108,7 +109,28 @@ bad 'no regular file' "$work"
 head -c 64 "$work/a.dsmprof" >"$work/header"
 bad 'no rank has written anything' "$work/header"
 { head -c 8 "$work/a.dsmprof"; printf '\7'; tail -c +10 "$work/a.dsmprof"; } >"$work/version"
-bad 'a profile of another version of dsm \(at byte 8\)' "$work/version"
+bad 'a profile of another version of dsm: formats 2 and 3 are read \(at byte 8\)' "$work/version"
+# A file of the version before has no counters behind the words; the rest of it is told as ever.
+python3 - "$work/a.dsmprof" "$work/before" "$work/mixed" <<'EOF_PYTHON' || fail 'a file of version 2'
+import struct, sys
+bytes_ = bytearray(open(sys.argv[1], "rb").read())
+struct.pack_into("<I", bytes_, 8, 2)
+open(sys.argv[3], "wb").write(bytes_)
+at = 64
+while at < len(bytes_):
+    tag, room = struct.unpack_from("<I4xQ", bytes_, at)
+    if tag == 0x4556494C:
+        (n_ranks,) = struct.unpack_from("<Q", bytes_, at + 64)
+        struct.pack_into("<Q", bytes_, at + 16, 25 + n_ranks)
+    at += room
+open(sys.argv[2], "wb").write(bytes_)
+EOF_PYTHON
+"$report" "$work/before" >"$work/report" 2>"$work/err"
+check 'a profile of the version before' sh -c "[ $? -eq 0 ]"
+has ": 3 ranks, .* $((4 * rounds)) faults"
+has '^  not in a file of this version$'
+check 'no counters' sh -c "! grep -q '^  pins' '$work/report'"
+bad "a rank's words are not as many as its job has ranks" "$work/mixed"
 bad 'rank 0 is there twice' "$work/a.dsmprof" "$work/a.dsmprof"
 bad 'ranks of jobs of 3 and of 2 ranks are mixed' "$work/a.dsmprof" "$work/alone.0"
 head -c $(($(stat -c %s "$work/a.dsmprof") - 70)) "$work/a.dsmprof" >"$work/cut"

@@ -4,12 +4,12 @@
  *
  * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one page
  * ("halves"), which takes a write fault each; rank 0 writes to a word that rank 1 then reads
- * ("word"); each of them takes and gives back a lock, which the other held last; rank 1 posts a
- * semaphore and rank 0 waits for it; rank 0 holds a reader-writer lock. All of them are named by
- * addresses in "word". The last argument "die" makes rank 1 kill itself at the end; "wait" makes
- * rank 0 wait there for the end of its input. A third one, "hide",
- * hides rank 1 from who looks on this host. "walk", instead of all that: rank 0 reads ROUNDS
- * times through 4 MiB of rank 1.
+ * ("word") and pins for a moment; each of them takes and gives back a lock, which the other held
+ * last; rank 1 posts a semaphore and rank 0 waits for it; rank 0 holds a reader-writer lock. All of
+ * them are named by addresses in "word". The last argument "die" makes rank 1 kill itself at the
+ * end; "wait" makes rank 0 wait there for the end of its input. A third one, "hide", hides rank 1
+ * from who looks on this host. "walk", instead of all that: rank 0 reads ROUNDS times through 4 MiB
+ * of rank 1.
  */
 #define _GNU_SOURCE
 #include <dsm/dsm.h>
@@ -118,8 +118,12 @@ int main(int argc, char **argv)
         if (dsm_rank() == 0)
             *word = i;
         dsm_barrier();
-        if (dsm_rank() == 1)
+        if (dsm_rank() == 1) {
             sum += *word;
+            if (dsm_pin((const void *)word, 8, DSM_READ, DSM_PIN_MAX_NS) || /* it is here */
+                dsm_unpin((const void *)word, 8))
+                return 1;
+        }
         dsm_barrier();
         if (synchronise(word) < 0)
             return 1;

@@ -67,6 +67,8 @@ def main():
     expect("halves: sharing", halves[5], "false sharing")
     expect("halves: code", "profile_job.c:" in halves[7], True)
     expect("word: sharing", units["word"][5], "true sharing")
+    expect("pins of rank 1", page.text["pins-1"], str(rounds))
+    expect("pins of rank 0", page.text["pins-0"], "0")
     waits = {row[0]: row for row in page.rows["waits"][1:]}
     expect("lock: waits", waits["lock word + 0x50"][1], str(2 * rounds))
     expect("lock: code", "profile_job.c:" in waits["lock word + 0x50"][4], True)
