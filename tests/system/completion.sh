@@ -48,5 +48,9 @@ offers sigbus "$build/dsmrun/dsmrun" --trap s
 offers warn "$build/dsmrun/dsmrun" -n 2 --log ''
 offers off "$build/dsmrun/dsmrun" --lease o
 offers read_miss "$build/bench/dsm-bench" --only read_m
+. "$src/deploy/completions/dsm-bench-shapes" || fail "completions/dsm-bench-shapes cannot be read"
+complete -p dsm-bench-shapes | grep -q -- '-F _dsm ' || fail "dsm-bench-shapes has no completion"
+offers --runs "$build/bench/dsm-bench-shapes" --
+offers tmk_tsp "$build/bench/dsm-bench-shapes" --only tmk_t
 offers "$src/README.md" "$build/report/dsm-report" "$src/READ"
 exit $((failures != 0))
