@@ -524,6 +524,11 @@ bool dsm_core_is_unused(const struct dsm_core *core, dsm_page_t first, uint64_t 
     return true;
 }
 
+bool dsm_core_awaits_replies(const struct dsm_core *core)
+{
+    return core->demands_in_flight > 0;
+}
+
 /* Asked without the driver's lock, beside steps that may change the number by one aligned store. Of
  * an object that the caller knows of, it knows by something that came after that store. */
 __attribute__((no_sanitize("thread"))) bool dsm_core_has_objects(const struct dsm_core *core)

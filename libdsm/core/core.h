@@ -85,6 +85,10 @@ void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
  * is being done with them. */
 bool dsm_core_is_unused(const struct dsm_core *core, dsm_page_t first, uint64_t n_pages);
 
+/* Whether a unit is on its way that a thread asked for, be it still waiting or not: the answers come
+ * on the reply lane. */
+bool dsm_core_awaits_replies(const struct dsm_core *core);
+
 /* Whether synchronisation objects are kept here. Without the driver's lock: one that is just being
  * made may be missed. */
 bool dsm_core_has_objects(const struct dsm_core *core);

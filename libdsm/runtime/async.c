@@ -2,9 +2,9 @@
 /*
  * async.c - the waiting of the uffd backend's handler thread.
  *
- * While faults are under way the handler thread takes part in reading the network like any waiting
- * thread (waiters.c), but it also has to hear of further faults: so it sleeps on descriptors, and
- * others wake it through an eventfd.
+ * While faults or what they asked for are under way the handler thread takes part in reading the
+ * network like any waiting thread (waiters.c), but it also has to hear of further faults: so it
+ * sleeps on descriptors, and others wake it through an eventfd.
  */
 #define _GNU_SOURCE
 #include "base/clock.h"
@@ -40,6 +40,13 @@ static void expire(struct dsm_driver *d, uint64_t now)
     }
 }
 
+/* A thread may have left its fault for one in a signal's handler. What was asked for is read all
+ * the same: others may be waiting until it has been here. (locked) */
+static bool must_read(const struct dsm_driver *d)
+{
+    return d->net && (d->async_faults || dsm_core_awaits_replies(d->core));
+}
+
 static void sleep_on(int a, int b, int timeout_ms)
 {
     struct pollfd p[2] = {{.fd = a, .events = POLLIN}, {.fd = b, .events = POLLIN}};
@@ -51,7 +58,7 @@ void dsm_driver_trap_wait(void *driver, int uffd_fd)
     struct dsm_driver *d = driver;
     const int slice_ms = 100; /* how late an expired fault is noticed */
     dsm_mutex_lock(&d->lock);
-    if (!d->async_faults || !d->net) {
+    if (!must_read(d)) {
         dsm_mutex_unlock(&d->lock);
         sleep_on(uffd_fd, d->async_wake_fd, slice_ms);
         return;
@@ -59,12 +66,12 @@ void dsm_driver_trap_wait(void *driver, int uffd_fd)
     struct dsm_waiter w;
     dsm_waiter_add(d, &w, DSM_PAGE_NONE, true);
     w.wake_fd = d->async_wake_fd;
-    bool has_faults = true;
+    bool is_needed = true;
     dsm_mutex_unlock(&d->lock);
 
     uint64_t last_ns = dsm_clock_ns();
     bool has_claimed = false;
-    while (has_faults && !is_readable(uffd_fd)) {
+    while (is_needed && !is_readable(uffd_fd)) {
         uint64_t now = dsm_clock_ns();
         uint32_t state = atomic_load(&w.word);
         int n = 0;
@@ -94,7 +101,7 @@ void dsm_driver_trap_wait(void *driver, int uffd_fd)
         }
         dsm_mutex_lock(&d->lock);
         expire(d, now);
-        has_faults = d->async_faults != NULL;
+        is_needed = must_read(d);
         dsm_mutex_unlock(&d->lock);
     }
     dsm_mutex_lock(&d->lock);

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #define PAGE 4096u
@@ -282,6 +283,88 @@ static void scenario_collectives(void)
         }
         if (rank == 1)
             CHECK(dsm_barrier_group(members, 2) == DSM_E_INVAL);
+    }
+    CHECK(dsm_barrier() == 0);
+}
+
+/* ---- a fault within a fault ---- */
+
+#define TICKS_BEFORE 10
+
+static struct {
+    uint64_t *words;
+    pid_t other;
+    volatile sig_atomic_t n_ticks;
+} interrupted;
+
+static void await_signal(int number)
+{
+    const struct timespec guard = {60, 0};
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, number);
+    while (sigtimedwait(&set, NULL, &guard) != number)
+        CHECK(errno == EINTR);
+}
+
+/* The first page is still on its way to the thread below, if the trap lets signals through. */
+static void on_tick(int signal)
+{
+    (void)signal;
+    interrupted.n_ticks++;
+    if (interrupted.n_ticks != TICKS_BEFORE)
+        return;
+    CHECK(interrupted.words[512] == 7);
+    CHECK(kill(interrupted.other, SIGUSR1) == 0);
+    await_signal(SIGUSR2);
+}
+
+static void fault_and_be_interrupted(void)
+{
+    struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
+    const struct itimerval ticking = {{0, 1000}, {0, 1000}}, over = {{0, 0}, {0, 0}};
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &ticking, NULL) == 0);
+    uint64_t seen = *(volatile uint64_t *)interrupted.words;
+    CHECK(seen == 5 || seen == 6);
+    while (interrupted.n_ticks < TICKS_BEFORE)
+        usleep(1000);
+    CHECK(setitimer(ITIMER_REAL, &over, NULL) == 0);
+}
+
+/*
+ * A signal handler that faults interrupts a fault of its thread, and stays for as long as the other
+ * rank needs to have the page back: nobody comes back to the fault before.
+ */
+static void scenario_interrupted(void)
+{
+    uint64_t *words = shared(6 * PAGE, DSM_PLACE_BLOCK, 0);
+    uint32_t rank = dsm_rank();
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGUSR1);
+    sigaddset(&ours, SIGUSR2);
+    CHECK(pthread_sigmask(SIG_BLOCK, &ours, NULL) == 0);
+    interrupted.words = words;
+    words[(2 + rank) * 512] = (uint64_t)getpid();
+    CHECK(dsm_barrier() == 0);
+    interrupted.other = (pid_t)words[(3 - rank) * 512];
+    if (rank == 0)
+        words[512] = 7;
+    CHECK(dsm_barrier() == 0);
+    if (rank == 0) {
+        words[0] = 5;
+        int error = dsm_pin(words, PAGE, DSM_WRITE, 300000000);
+        CHECK(error == 0 || error == DSM_E_TIMEOUT);
+    }
+    CHECK(dsm_barrier() == 0);
+    if (rank == 1) {
+        fault_and_be_interrupted();
+    } else {
+        await_signal(SIGUSR1);
+        (void)dsm_unpin(words, PAGE); /* ended by its time, where signals wait for the page */
+        CHECK(dsm_fetch_add_u64(words, 1) == 5);
+        CHECK(kill(interrupted.other, SIGUSR2) == 0);
     }
     CHECK(dsm_barrier() == 0);
 }
@@ -660,6 +743,7 @@ int main(int argc, char **argv)
         {"random", scenario_random},
         {"collectives", scenario_collectives},
         {"bells", scenario_bells},
+        {"interrupted", scenario_interrupted},
         {"die", scenario_die},
         {"leave", scenario_leave},
         {"survive", scenario_survive},
