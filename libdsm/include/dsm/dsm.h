@@ -200,8 +200,9 @@ enum dsm_advice {
                                fetched ahead at once, without waiting for a trend */
     DSM_ADVICE_WRITE_ONCE,  /* the same, as much at once as DSM_FETCH_AHEAD allows. To write it again
                                costs what it always costs; reading at random fetches much too much */
-    DSM_ADVICE_PRIVATE,     /* of this rank: fetched for writing now; what other ranks ask for is
-                               counted (private_asked in the statistics) and told once in the log */
+    DSM_ADVICE_PRIVATE,     /* of this rank: fetched for writing now; what other ranks ask for they
+                               get, which is counted (private_asked in the statistics) and told once
+                               in the log. DSM_PLACE_RANK makes a rank the home; an advice does not */
 };
 
 /*
