@@ -37,7 +37,7 @@ enum dsm_action_type {
     DSM_ACTION_TIMER,       /* wake me at at_ns (replaces the one before); UINT64_MAX: no need */
     DSM_ACTION_LOCK_LEND,   /* the token of lock `id` is here: the driver's until LOCK_RETURNED;
                                message.txn = fencing number, message.flags: F_WANTED: a LOCK_RECALL
-                               is sure to follow; F_ABANDONED */
+                               is sure to follow; F_ABANDONED; F_ENDED */
     DSM_ACTION_LOCK_RECALL, /* another rank waits: give it back as soon as no thread holds it; with
                                message.flags F_TRY: LOCK_HELD when that is not now */
     DSM_ACTION_LOCK_LOST,   /* lock `id` cannot be had: error, rank */

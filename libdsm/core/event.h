@@ -110,6 +110,9 @@ struct dsm_event {
             bool is_try;       /* ACQUIRE: LOCK_BUSY comes when it is not to be had at once */
             bool wants_again;  /* RETURNED: ACQUIRE follows at once */
             bool is_abandoned; /* RETURNED: the thread that held it has ended */
+            /* RETURNED: it was destroyed by a rank that asks for it again at once, and has not come
+             * back to it yet */
+            bool is_ended;
         } lock;
         struct {
             uint64_t id;      /* byte offset in the region */

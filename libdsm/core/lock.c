@@ -16,8 +16,15 @@
  * refuses its own successor, and a rank whose wait has ended refuses who is sent to it, so that
  * nobody waits behind it. Should the token have passed the lost rank before, its holder is refused
  * as well: it answers LOCK_HERE, and the queue begins again with it.
+ *
+ * To destroy a lock that is held, its rank passes the token on as ended and asks for it again, like
+ * everybody at the end of the queue. On its way the token tells all who were in the queue before,
+ * and stays with none of them; when it is back, it is an ordinary one, and who asked later waits
+ * for that. So nobody has to know who waits.
  */
 #include "core/state.h"
+
+#define HANDED_ON (DSM_MSG_F_ABANDONED | DSM_MSG_F_ENDED)
 
 dsm_rank_t dsm_lock_manager(const struct dsm_core *core, uint64_t id)
 {
@@ -120,8 +127,9 @@ static void pass_on(struct dsm_step *s, struct dsm_lock *lock, bool is_wanted)
                                           DSM_MSG_LOCK_GRANT, lock->node.key);
 
     m->txn = lock->fencing;
-    m->flags = lock->lent_flags & DSM_MSG_F_ABANDONED;
-    if (is_wanted || dsm_planted(DSM_PLANT_WANTED_ALWAYS))
+    m->flags = lock->lent_flags & HANDED_ON;
+    /* Who ended it has asked for it again, behind all who get it so. */
+    if (is_wanted || lock->lent_flags & DSM_MSG_F_ENDED || dsm_planted(DSM_PLANT_WANTED_ALWAYS))
         m->flags |= DSM_MSG_F_WANTED;
     if (dsm_planted(DSM_PLANT_LOCK_PASSED_TWICE)) {
         lock->state = DSM_LOCK_LENT;
@@ -199,7 +207,8 @@ int dsm_lock_returned(struct dsm_step *s, const struct dsm_event *event)
 
     if (!lock || lock->state != DSM_LOCK_RECALLED)
         return DSM_E_INVAL;
-    lock->lent_flags = event->lock.is_abandoned ? DSM_MSG_F_ABANDONED : 0;
+    lock->lent_flags = (uint8_t)((event->lock.is_abandoned ? DSM_MSG_F_ABANDONED : 0) |
+                                 (event->lock.is_ended ? DSM_MSG_F_ENDED : 0));
     if (lock->next == DSM_RANK_NONE || dsm_is_dead(s->core, lock->next)) {
         /* Nobody takes it any more: it stays here. */
         lock->next = DSM_RANK_NONE;
@@ -385,9 +394,9 @@ int dsm_lock_on_grant(struct dsm_step *s, const struct dsm_message *m)
     lock->fencing = m->txn + 1;
     lend = emit_lock(s, DSM_ACTION_LOCK_LEND, lock);
     lend->message.txn = lock->fencing;
-    lend->message.flags = m->flags & (DSM_MSG_F_WANTED | DSM_MSG_F_ABANDONED);
+    lend->message.flags = m->flags & (DSM_MSG_F_WANTED | HANDED_ON);
     if (s->core->knows_of_loss) /* who promised to ask again may have been refused since */
-        lend->message.flags &= DSM_MSG_F_ABANDONED;
+        lend->message.flags &= HANDED_ON;
     if (is_late)
         say_here(s, lock);
     if (lock->next != DSM_RANK_NONE)

@@ -128,6 +128,7 @@ enum {
     DSM_MSG_F_SHARE = 1 << 4,     /* REQUEST: to be read only, never as the only copy */
     DSM_MSG_F_WANTED = 1 << 5,    /* the giver's threads wait for it again */
     DSM_MSG_F_ABANDONED = 1 << 6, /* the thread that held it has ended */
+    DSM_MSG_F_ENDED = 1 << 7,     /* LOCK_GRANT: destroyed; who waits is told, and it goes on */
     DSM_MSG_F_EXCLUSIVE = 1 << 7, /* access READ: the asker becomes the owner, with the only copy */
 };
 

@@ -186,7 +186,7 @@ struct dsm_lock {
     dsm_rank_t giver;      /* at the manager: who passed the token to the first in the queue */
     uint8_t state;         /* enum dsm_lock_state */
     uint8_t next_flags;    /* of `next`: F_ASYNC, F_TRY */
-    uint8_t lent_flags;    /* with which it came: F_ABANDONED is for the next to take it */
+    uint8_t lent_flags;    /* for who takes it next: F_ABANDONED, F_ENDED */
     bool is_lost;          /* at the manager: the token went with a rank */
 };
 

@@ -130,7 +130,7 @@ static void add_unit_message(struct text *t, const struct dsm_message *m)
     if (m->offset)
         add(t, " at %u", m->offset);
     if (m->flags & DSM_MSG_F_EXCLUSIVE)
-        add(t, ", exclusive");
+        add(t, m->type == DSM_MSG_LOCK_GRANT ? ", ended" : ", exclusive");
     if (m->flags & DSM_MSG_F_ASYNC)
         add(t, ", async");
 }

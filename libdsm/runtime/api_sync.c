@@ -248,5 +248,11 @@ int dsm_word_compare_swap_u64(const void *word, uint64_t expected, uint64_t desi
 
 int dsm_sync_destroy(const void *addr)
 {
-    return operate(addr, DSM_SYNC_NONE, DSM_SYNC_OP_DESTROY, 0, 0, DSM_FOREVER, NULL);
+    struct dsm_driver *d = dsm_api_driver();
+    uint64_t offset;
+    int error = check(d, addr, DSM_FOREVER, &offset);
+    if (!error)
+        error = dsm_locks_end(d, (uintptr_t)addr);
+    return error ? error
+                 : operate(addr, DSM_SYNC_NONE, DSM_SYNC_OP_DESTROY, 0, 0, DSM_FOREVER, NULL);
 }

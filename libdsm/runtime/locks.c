@@ -40,6 +40,7 @@ struct dsm_lock_record {
     bool is_parked;    /* held by nobody and kept for that recall */
     bool is_abandoned; /* the thread that held it has ended; who holds it, or the lock, guards this
                         */
+    bool is_ended;     /* destroyed; not yet back with who did it */
     struct dsm_thread *_Atomic holder;
     struct dsm_lock_waiter *first, **last;
     uint64_t id;
@@ -187,19 +188,26 @@ static int begin_hold(struct dsm_lock_record *r, struct dsm_thread *thread)
     return error;
 }
 
+static bool is_to_be_told(const struct dsm_lock_record *r)
+{
+    return r->first && (r->first->is_gone || (r->is_ended && !r->first->is_ending));
+}
+
 /* This rank has the lock and nobody holds it: the first in its queue gets it, or it is kept.
  * (locked) */
 static void settle(struct dsm_driver *d, struct dsm_lock_record *r)
 {
-    while (r->first && r->first->is_gone)
+    while (is_to_be_told(r))
         dsm_waiter_complete(d, &take_first(r)->wait, DSM_E_GONE, DSM_RANK_NONE);
     if (!r->first) {
         r->is_parked = r->is_expected;
+        r->is_ended &= r->is_parked; /* who ended it will not recall it: that rank is gone */
         atomic_store(&r->word, r->is_expected ? CONTENDED : FREE);
         return;
     }
     struct dsm_lock_waiter *first = take_first(r);
     int error = begin_hold(r, first->wait.thread);
+    r->is_ended = false;
     atomic_store(&r->word, r->first || r->is_recalled || r->is_expected ? CONTENDED : HELD);
     dsm_waiter_complete(d, &first->wait, error, DSM_RANK_NONE);
 }
@@ -207,11 +215,13 @@ static void settle(struct dsm_driver *d, struct dsm_lock_record *r)
 /* The token goes back; asks for it again when threads of this rank queue. (locked) */
 static void give_back(struct dsm_driver *d, struct dsm_lock_record *r)
 {
-    struct dsm_event event = {
-        .type = DSM_EVENT_LOCK_RETURNED,
-        .now_ns = dsm_clock_ns(),
-        .lock = {.id = r->id, .wants_again = r->first != NULL, .is_abandoned = r->is_abandoned}};
-    r->is_recalled = r->is_expected = r->is_parked = r->is_abandoned = false;
+    struct dsm_event event = {.type = DSM_EVENT_LOCK_RETURNED,
+                              .now_ns = dsm_clock_ns(),
+                              .lock = {.id = r->id,
+                                       .wants_again = r->first != NULL,
+                                       .is_abandoned = r->is_abandoned,
+                                       .is_ended = r->is_ended}};
+    r->is_recalled = r->is_expected = r->is_parked = r->is_abandoned = r->is_ended = false;
     atomic_store(&r->word, ABSENT);
     dsm_driver_step(d, &event);
     /* Where the next rank is gone the token has come straight back. */
@@ -249,7 +259,7 @@ static bool take_or_contend(struct dsm_lock_record *r)
 static void enqueue(struct dsm_lock_record *r, struct dsm_lock_waiter *w)
 {
     w->next = NULL;
-    w->is_gone = false;
+    w->is_gone = w->is_ending = false;
     *r->last = w;
     r->last = &w->next;
 }
@@ -375,13 +385,59 @@ int dsm_locks_release(struct dsm_driver *d, uint64_t id)
     return 0;
 }
 
+/* Waits like anybody who asks now, at the end of the queue; see core/lock.c. */
+static int end_and_wait(struct dsm_driver *d, struct dsm_lock_record *r,
+                        const struct dsm_signal_mask *mask)
+{
+    struct dsm_lock_waiter w = {.next = NULL};
+    enqueue(r, &w);
+    w.is_ending = true;
+    dsm_waiter_add(d, &w.wait, DSM_PAGE_NONE, false);
+    end_hold(r, &dsm_thread_self);
+    atomic_store(&r->word, CONTENDED);
+    r->is_ended = true;
+    pass_on(d, r);
+    dsm_mutex_unlock(&d->lock);
+    dsm_driver_flush(d);
+    int error = dsm_waiter_wait(d, &w.wait, UINT64_MAX, mask);
+    dsm_mutex_lock(&d->lock);
+    if (!dequeue(r, &w))
+        error = w.wait.error;
+    dsm_waiter_remove(d, &w.wait);
+    return error;
+}
+
+int dsm_locks_end(struct dsm_driver *d, uint64_t id)
+{
+    struct dsm_lock_record *r = find(d->locks, id);
+    if (!r || atomic_load_explicit(&r->holder, memory_order_relaxed) != &dsm_thread_self)
+        return 0;
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(d, &guard);
+    int error = end_and_wait(d, r, &guard.mask);
+    dsm_driver_leave(d, &guard);
+    if (error == DSM_E_GONE) /* its memory was freed meanwhile */
+        return 0;
+    return error && error != DSM_E_ABANDONED ? error : dsm_locks_release(d, id);
+}
+
+static bool has_ending(const struct dsm_lock_record *r)
+{
+    const struct dsm_lock_waiter *w = r->first;
+    while (w && !w->is_ending)
+        w = w->next;
+    return w != NULL;
+}
+
 void dsm_locks_on_lend(struct dsm_driver *d, uint64_t id, uint8_t flags)
 {
     struct dsm_lock_record *r = find(d->locks, id);
     if (!r)
         return; /* a peer granted what no thread here has asked for, after a rank was lost */
     r->is_asked = false;
-    r->is_expected = flags & DSM_MSG_F_WANTED;
+    r->is_ended = flags & DSM_MSG_F_ENDED;
+    /* On its way as ended it was wanted by this rank. */
+    r->is_expected = flags & DSM_MSG_F_WANTED && !(r->is_ended && has_ending(r));
     r->is_abandoned = flags & DSM_MSG_F_ABANDONED;
     settle(d, r);
 }

@@ -20,12 +20,16 @@ struct dsm_lock_waiter {
     struct dsm_lock_waiter *next;
     bool may_give_up;
     bool is_try;
-    bool is_gone; /* the memory that names the lock was freed meanwhile */
+    bool is_gone;   /* the memory that names the lock was freed meanwhile */
+    bool is_ending; /* has destroyed the lock, and waits until all who waited have been told */
 };
 
 /* As dsm_lock_timed and dsm_unlock; id is the address. */
 int dsm_locks_acquire(struct dsm_driver *driver, uint64_t id, int64_t timeout_ns);
 int dsm_locks_release(struct dsm_driver *driver, uint64_t id);
+/* Destroys the lock when the calling thread holds it: who waits is told GONE. Errors: PEER, NOMEM.
+ */
+int dsm_locks_end(struct dsm_driver *driver, uint64_t id);
 /* By the calling thread. */
 bool dsm_locks_is_held(struct dsm_driver *driver, uint64_t id);
 /* For a thread that sleeps: gives back what it holds; queues it, its wait ends when it has the

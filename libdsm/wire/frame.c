@@ -72,7 +72,7 @@ static const struct rule rules[DSM_MSG_N_TYPES] = {
     [DSM_MSG_OFFER_REPLY] = {.is_known = true, .has_pages = true, .has_room = true},
     [DSM_MSG_LOCK_ACQUIRE] = {.is_known = true, .is_sync = true},
     [DSM_MSG_LOCK_FORWARD] = {.is_known = true, .is_sync = true},
-    [DSM_MSG_LOCK_GRANT] = {.is_known = true, .is_sync = true},
+    [DSM_MSG_LOCK_GRANT] = {.is_known = true, .is_sync = true, .more_flags = DSM_MSG_F_ENDED},
     [DSM_MSG_LOCK_REFUSE] = {.is_known = true},
     [DSM_MSG_LOCK_HERE] = {.is_known = true},
     [DSM_MSG_LOCK_BUSY] = {.is_known = true},

@@ -51,7 +51,20 @@ static struct shared *sh;
 static char *names;
 static bool is_home_first; /* of the names: rank 0 instead of the last */
 
-enum { LOCK, RWLOCK, COND, OTHER_COND, SEM, FLAG, OTHER_FLAG, TICKETS, BARRIER, WORD32, WORD64 };
+enum {
+    LOCK,
+    RWLOCK,
+    COND,
+    OTHER_COND,
+    SEM,
+    FLAG,
+    OTHER_FLAG,
+    TICKETS,
+    BARRIER,
+    WORD32,
+    WORD64,
+    OTHER_LOCK
+};
 static const void *name(unsigned i)
 {
     return names + 64 * i;
@@ -466,6 +479,43 @@ static void check_lock_in_freed_memory(void)
     CHECK(is_told);
 }
 
+/* The thread that holds a lock destroys it while a thread of every rank waits: all of them are
+ * told, but those that had not come to the queue yet, and the lock begins anew. */
+static void check_destroyed_lock(void)
+{
+    int32_t n_told = 0;
+    for (int i = 0; i < 50 && n_told < (int32_t)dsm_size(); i++) {
+        struct lock_wait w = {.lock = name(OTHER_LOCK), .result = 1};
+        pthread_t thread;
+        if (dsm_rank() == 0)
+            OK(dsm_lock(w.lock));
+        OK(dsm_barrier());
+        CHECK(pthread_create(&thread, NULL, wait_for_lock, &w) == 0);
+        wait_until_it_sleeps(&w);
+        OK(dsm_barrier());
+        if (dsm_rank() == 0) {
+            OK(dsm_sync_destroy(w.lock));
+            EXPECT(dsm_unlock(w.lock), DSM_E_NOTHELD);
+        }
+        CHECK(pthread_join(thread, NULL) == 0 && (w.result == 0 || w.result == DSM_E_GONE));
+        OK(dsm_barrier());
+        OK(dsm_lock(w.lock));
+        OK(dsm_unlock(w.lock));
+        n_told = w.result == DSM_E_GONE;
+        OK(dsm_allreduce(&n_told, 1, DSM_INT32, DSM_SUM));
+    }
+    CHECK(n_told == (int32_t)dsm_size());
+    /* Held by another thread, or by none: left as it is. */
+    if (dsm_rank() == 0)
+        OK(dsm_lock(name(OTHER_LOCK)));
+    OK(dsm_barrier());
+    OK(dsm_rank() == 0 ? 0 : dsm_sync_destroy(name(OTHER_LOCK)));
+    EXPECT(dsm_lock_timed(name(OTHER_LOCK), 0), dsm_rank() == 0 ? DSM_E_DEADLOCK : DSM_E_TIMEOUT);
+    OK(dsm_barrier());
+    OK(dsm_rank() == 0 ? dsm_unlock(name(OTHER_LOCK)) : 0);
+    OK(dsm_barrier());
+}
+
 static void scenario_errors(void)
 {
     pthread_t thread;
@@ -548,6 +598,7 @@ static void scenario_errors(void)
     OK(dsm_barrier());
 
     check_lock_in_freed_memory();
+    check_destroyed_lock();
 
     /* Parties that differ. */
     if (rank == 0) {

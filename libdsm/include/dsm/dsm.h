@@ -282,8 +282,8 @@ DSM_API int dsm_where(const void *addr, struct dsm_where *where_out);
 /*
  * Mutual exclusion between all threads of all ranks. Queued, first come first served between ranks;
  * kept at the rank that held it last, where taking it again costs no message. Not recursive.
- * dsm_lock, dsm_lock_timed: RANGE, STATE, NOMEM, PEER, DEADLOCK (this thread holds it), GONE (its
- *   memory was freed meanwhile), TIMEOUT, ABANDONED: the thread that held it before has ended
+ * dsm_lock, dsm_lock_timed: RANGE, STATE, NOMEM, PEER, DEADLOCK (this thread holds it), GONE (it
+ *   was destroyed, or its memory freed, meanwhile; it is not held), TIMEOUT, ABANDONED: the thread that held it before has ended
  *   without giving it back; the caller HOLDS it now, and what it guards may be half changed.
  * dsm_unlock: RANGE, STATE, NOTHELD (this thread does not hold it).
  */
@@ -366,8 +366,12 @@ DSM_API int dsm_word_compare_swap_u32(const void *word, uint32_t expected, uint3
 DSM_API int dsm_word_compare_swap_u64(const void *word, uint64_t expected, uint64_t desired,
                                       uint64_t *before_out);
 
-/* Ends the object, of whatever kind: those who wait get GONE, its next use begins anew. No error
- * when there is none. Locks of dsm_lock are not objects. */
+/*
+ * Ends the object, of whatever kind: those who wait get GONE, its next use begins anew. No error
+ * when there is none. A lock of dsm_lock is ended as well when the calling thread holds it: it is
+ * held no longer, and all threads in its queue, on whatever rank, have got GONE, or are about to,
+ * when the call returns. A lock that another thread holds, or none, is left as it is.
+ */
 DSM_API int dsm_sync_destroy(const void *addr);
 
 /*
