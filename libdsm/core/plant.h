@@ -32,7 +32,8 @@
     XX(WANTED_ALWAYS, "a lock is said to be wanted again when it is not")                          \
     XX(CLEAN_STAYS, "who read exclusively may still write alone after another has read")           \
     XX(EXCLUSIVE_STAYS, "who hands a unit over to an exclusive reader keeps a copy")               \
-    XX(PIN_FOREVER, "a pin does not end with its time")
+    XX(PIN_FOREVER, "a pin does not end with its time")                                            \
+    XX(ADVICE_UNSAID, "what a rank calls read mostly it asks for without saying so")
 
 enum dsm_plant {
     DSM_PLANT_NONE,

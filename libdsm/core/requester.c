@@ -63,7 +63,8 @@ static void ask_home(struct dsm_step *s, struct dsm_copy *copy, uint8_t access)
     pending->is_waited = true;
     m->access = access;
     m->flags = pending->has_copy ? DSM_MSG_F_HAS_COPY : 0;
-    if (dsm_advice_is_shared(dsm_advice_of(s->core, copy->first)))
+    if (dsm_advice_is_shared(dsm_advice_of(s->core, copy->first)) &&
+        !dsm_planted(DSM_PLANT_ADVICE_UNSAID))
         m->flags |= DSM_MSG_F_SHARE;
     m->request = request;
     m->count = 1;

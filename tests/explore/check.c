@@ -83,6 +83,18 @@ bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *g
     return check_may_receive(lab, asker, unit);
 }
 
+bool check_advice(struct lab *lab, uint32_t rank, const struct dsm_message *m)
+{
+    if (m->type == DSM_MSG_GRANT && m->flags & DSM_MSG_F_EXCLUSIVE &&
+        lab->config.advice[rank] == DSM_ADVICE_KIND_READ_MOSTLY) {
+        return lab_violated(lab,
+                            "rank %u, which calls page %u read mostly, gets the only copy of it "
+                            "for reading",
+                            rank, (uint32_t)m->object);
+    }
+    return true;
+}
+
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t u)
 {
     const struct world_unit *unit = &lab->world.ranks[rank].units[u];

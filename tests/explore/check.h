@@ -16,6 +16,9 @@ uint32_t check_key_of(uint32_t asker, uint32_t request);
  * that of a request under way there, and the frame in nobody's use. */
 bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *grant,
                     uint32_t unit);
+/* A message is about to be delivered: what its rank calls read mostly never comes as the only copy
+ * for reading. */
+bool check_advice(struct lab *lab, uint32_t rank, const struct dsm_message *message);
 /* The next effect of the unit is about to be carried out. */
 bool check_effect(struct lab *lab, uint32_t rank, uint32_t unit);
 /* rank is about to hold the lock / to leave its n-th collective with this payload. */

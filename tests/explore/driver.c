@@ -341,7 +341,7 @@ bool driver_deliver(struct lab *lab, uint32_t index)
         return false;
     }
     event.message = &m.message;
-    if (!lab_core_step(lab, m.to, &event)) {
+    if (!check_advice(lab, m.to, &m.message) || !lab_core_step(lab, m.to, &event)) {
         return false;
     }
     bool is_accepted = false, is_answered = false;

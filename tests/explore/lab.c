@@ -40,7 +40,7 @@ static void catch_crashes(void)
     sigaction(SIGFPE, &action, NULL);
 }
 
-static struct dsm_core_config core_config(const struct lab *lab, uint32_t rank)
+static struct dsm_core_config core_config(struct lab *lab, uint32_t rank)
 {
     return (struct dsm_core_config){
         .self = rank,
@@ -57,6 +57,7 @@ static struct dsm_core_config core_config(const struct lab *lab, uint32_t rank)
         .prefetch_window = 4,
         .is_never_migratory = !lab->config.has_migration,
         .placement = lab->placement,
+        .advice = &lab->advice[rank],
         .memory_bytes = lab->core_bytes,
         .names_max = 4 * WORLD_MAX_LOCKS, /* little to copy */
     };
@@ -76,6 +77,16 @@ static int place(struct lab *lab)
     int error = dsm_placement_init(&lab->placement, config->n_ranks);
 
     return error != 0 ? error : dsm_placement_add(lab->placement, &entry);
+}
+
+static void advise(struct lab *lab)
+{
+    for (uint32_t rank = 0; rank < lab->config.n_ranks; rank++) {
+        (void)dsm_advice_grow(&lab->advice[rank], &lab->advised[rank], 1);
+        dsm_advice_set(&lab->advice[rank], 0,
+                       (uint64_t)lab->config.n_units * lab->config.unit_pages,
+                       (enum dsm_advice_kind)lab->config.advice[rank]);
+    }
 }
 
 /* The smallest memory that the core takes: states are copied often. */
@@ -145,6 +156,7 @@ int lab_open(const struct world_config *config, struct lab **lab_out)
     }
     lab->config = *config;
     catch_crashes();
+    advise(lab);
     if ((error = place(lab)) != 0 || (error = size_cores(lab)) != 0 ||
         (error = world_start(lab)) != 0) {
         lab_close(lab);

@@ -8,6 +8,7 @@
 #define DSM_TESTS_EXPLORE_LAB_H
 
 #include <setjmp.h>
+#include "core/advice.h"
 #include "world.h"
 
 #define LAB_VIOLATION_BYTES 400u
@@ -18,6 +19,9 @@
 struct lab {
     struct world_config config;
     struct dsm_placement_table *placement;
+    struct dsm_advice_range
+        advised[WORLD_MAX_RANKS]; /* all units, where something is said of them */
+    struct dsm_advice_table advice[WORLD_MAX_RANKS]; /* never changes */
     struct world world;
     size_t core_bytes; /* memory of one core */
     uint8_t *memories[WORLD_MAX_RANKS];

@@ -3,6 +3,7 @@
 #include "suite.h"
 
 #include <string.h>
+#include "core/advice.h"
 #include "core/plant.h"
 
 #define QUICK   .is_quick = true
@@ -99,6 +100,11 @@ const struct suite_instance suite_instances[] = {
     {"migratory-runs", "W0W1|R0W0R1W1|MW1", .n_ranks = 3, TWO, GAPS, MIGRATE, QUICK,
      .placement = DSM_PLACEMENT_RANK, .n_walks = 5000,
      .aim = "pages that migrate are asked for at once: random schedules"},
+    {"advice", "R0W0R0|R0W0R0W0", .n_ranks = 2, ONE, GAPS, MIGRATE, QUICK, .advice = "r-",
+     .aim = "a page that migrates, and one rank says that it mostly reads it"},
+    {"advice-mixed", "R0*|R0W0R0|*R0", .n_ranks = 3, ONE, MIGRATE, QUICK, .n_walks = 5000,
+     .advice = "m-r",
+     .aim = "a page that one rank calls migratory and another read mostly: random schedules"},
     {"migratory-crash", "W0R0|R0W0|R0W0R0", .n_ranks = 3, ONE, .n_crashes = 1, MIGRATE, QUICK,
      .n_walks = 5000, .aim = "a rank dies while a page migrates: random schedules"},
     {"pins", "W0H0R0h0|W0H0W0", .n_ranks = 2, ONE, GAPS, QUICK,
@@ -189,6 +195,7 @@ static const char *const plant_instances[DSM_PLANT_N] = {
     [DSM_PLANT_CLEAN_STAYS] = "migratory-undone",
     [DSM_PLANT_PIN_FOREVER] = "pins",
     [DSM_PLANT_EXCLUSIVE_STAYS] = "migratory",
+    [DSM_PLANT_ADVICE_UNSAID] = "advice",
 };
 
 const struct suite_instance *suite_for_plant(int plant)
@@ -199,6 +206,13 @@ const struct suite_instance *suite_for_plant(int plant)
         }
     }
     return NULL;
+}
+
+static enum dsm_advice_kind advice_of(char letter)
+{
+    return letter == 'r'   ? DSM_ADVICE_KIND_READ_MOSTLY
+           : letter == 'm' ? DSM_ADVICE_KIND_MIGRATORY
+                           : DSM_ADVICE_KIND_NORMAL;
 }
 
 /* One program of the text into *program_out; returns where it stopped, or NULL. */
@@ -241,6 +255,9 @@ bool suite_config(const struct suite_instance *instance, struct world_config *co
     };
     uint32_t rank = 0, thread = 0;
 
+    for (uint32_t i = 0; instance->advice != NULL && i < config.n_ranks; i++) {
+        config.advice[i] = (uint8_t)advice_of(instance->advice[i]);
+    }
     config.has_runs = strpbrk(instance->programs, "MN") != NULL;
     snprintf(config.name, sizeof config.name, "%s", instance->name);
     for (const char *at = instance->programs;; at++) {

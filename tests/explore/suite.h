@@ -17,6 +17,8 @@ struct suite_instance {
     uint32_t n_crashes;
     bool has_gaps;      /* traps and effects in two steps each, see world.h */
     bool has_migration; /* homes look for units that migrate */
+    const char *advice; /* a letter a rank, what it says of all units: r read mostly, m migratory,
+                         * - nothing. NULL: none says anything */
     bool may_be_full;
     bool keeps_end;
     bool is_quick;    /* part of make check */

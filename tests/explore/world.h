@@ -53,11 +53,12 @@ struct world_config {
     uint32_t n_ranks, n_units, unit_pages, n_threads, n_locks;
     uint64_t frame_limit; /* pages; 0: none */
     enum dsm_placement_kind placement;
-    bool has_trap_gap;   /* a trap and the fault event are two steps */
-    bool has_done_gap;   /* an effect and its DONE are two steps */
-    bool has_runs;       /* some program asks for several units at once */
-    bool has_migration;  /* homes look for units that migrate */
-    bool may_be_full;    /* MEMORY_FULL is a legal answer */
+    bool has_trap_gap;               /* a trap and the fault event are two steps */
+    bool has_done_gap;               /* an effect and its DONE are two steps */
+    bool has_runs;                   /* some program asks for several units at once */
+    bool has_migration;              /* homes look for units that migrate */
+    uint8_t advice[WORLD_MAX_RANKS]; /* enum dsm_advice_kind: what each says of all units */
+    bool may_be_full;                /* MEMORY_FULL is a legal answer */
     bool keeps_end;      /* what the upward rule keeps is given up after a long time. Without it,
                             everything must come to its end without that */
     uint32_t n_crashes;  /* ranks that may die in one run; 0 or 1 */
