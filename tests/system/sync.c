@@ -516,6 +516,58 @@ static void check_destroyed_lock(void)
     OK(dsm_barrier());
 }
 
+/* ---- a lock that is destroyed again and again --------------------------------------------------
+ */
+
+static _Atomic uint64_t n_held, n_destroyed;
+
+/* Waits for the lock, for ever, for a time or not at all; every fifth holder destroys it. */
+static void *lock_and_destroy(void *arg)
+{
+    uint64_t seed = (uintptr_t)arg;
+    for (int i = 0; i < 300; i++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        unsigned dice = (unsigned)(seed >> 40);
+        int error = dsm_lock_timed(name(OTHER_LOCK), dice % 4       ? DSM_FOREVER
+                                                     : dice / 4 % 2 ? 100000
+                                                                    : 0);
+        CHECK(error == 0 || error == DSM_E_GONE || (error == DSM_E_TIMEOUT && dice % 4 == 0));
+        if (error)
+            continue;
+        volatile uint64_t *counter = &sh->counter;
+        *counter = *counter + 1; /* two holders at once would lose one */
+        n_held++;
+        if (dice / 8 % 5) {
+            OK(dsm_unlock(name(OTHER_LOCK)));
+        } else {
+            OK(dsm_sync_destroy(name(OTHER_LOCK)));
+            EXPECT(dsm_unlock(name(OTHER_LOCK)), DSM_E_NOTHELD);
+            n_destroyed++;
+        }
+    }
+    return NULL;
+}
+
+static void scenario_destroyed(void)
+{
+    pthread_t threads[THREADS];
+    set_up();
+    for (unsigned i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, lock_and_destroy,
+                             (void *)(uintptr_t)(100 * dsm_rank() + i + 1)) == 0);
+    for (unsigned i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    uint64_t n = n_held;
+    OK(dsm_allreduce(&n, 1, DSM_UINT64, DSM_SUM));
+    CHECK(sh->counter == n);
+    n = n_destroyed;
+    OK(dsm_allreduce(&n, 1, DSM_UINT64, DSM_SUM));
+    CHECK(n > 0);
+    OK(dsm_lock(name(OTHER_LOCK)));
+    OK(dsm_unlock(name(OTHER_LOCK)));
+    OK(dsm_barrier());
+}
+
 static void scenario_errors(void)
 {
     pthread_t thread;
@@ -723,7 +775,7 @@ int main(int argc, char **argv)
         {"objects", scenario_objects},       {"fair", scenario_fair},
         {"timed", scenario_timed},           {"errors", scenario_errors},
         {"survive", scenario_survive},       {"survive-home", scenario_survive_the_other},
-        {"distribute", scenario_distribute},
+        {"distribute", scenario_distribute}, {"destroyed", scenario_destroyed},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) != 0)
