@@ -44,6 +44,10 @@ struct dsm_waiter {
     int wake_fd;              /* an eventfd to wake it by instead of the futex; -1: none */
     dsm_page_t unit;          /* page waits: the unit; else DSM_PAGE_NONE */
     dsm_rank_t served_by;     /* page waits, profiled: who granted it, or DSM_RANK_NONE */
+    _Atomic bool is_blocked;  /* it sleeps in the network */
+    /* Since when it sleeps with the program's signals let through; 0: it does not. */
+    _Atomic uint64_t open_since_ns;
+    _Atomic bool is_away; /* a signal handler keeps its thread; set under the driver's lock */
 };
 
 /*
@@ -156,7 +160,6 @@ struct dsm_driver {
 
     struct dsm_waiter *waiting; /* all waits of this process, oldest first */
     struct dsm_waiter *reader;  /* the one that reads, or NULL */
-    _Atomic bool is_reader_blocked;
     bool is_claimed; /* the network is claimed for waiting threads */
     _Atomic uint64_t crowded_until_ns, crowded_span_ns; /* no polling until then; see waiters.c */
     struct dsm_async_fault *async_faults;               /* under way */
@@ -276,6 +279,8 @@ void dsm_waiter_complete(struct dsm_driver *driver, struct dsm_waiter *waiter, i
  * ended. (locked) */
 void dsm_waiters_thread_is_stuck(struct dsm_driver *driver, uint32_t tid);
 void dsm_waiters_thread_goes_on(struct dsm_driver *driver);
+/* From time to time: takes the reading from a thread that a signal handler keeps. Takes the lock. */
+void dsm_waiters_watch(struct dsm_driver *driver);
 /* Completes all that wait for the unit. (locked) */
 void dsm_waiters_wake_unit(struct dsm_driver *driver, dsm_page_t unit, int error, dsm_rank_t rank);
 /* How long a wait may poll before it sleeps; 0 when the host is oversubscribed. */

@@ -92,6 +92,9 @@ void dsm_service_report_loss(struct dsm_service *s)
 static void on_publish_time(uv_timer_t *timer)
 {
     struct dsm_service *s = timer->data;
+    dsm_waiters_watch(s->driver);
+    if (!s->publish)
+        return;
     dsm_publish_now(s->publish);
     dsm_observe_counters(s->driver);
 }
@@ -147,8 +150,7 @@ int dsm_service_start(struct dsm_service *s, struct dsm_driver *driver)
     if (uv_poll_start(&s->timer_poll, UV_READABLE, on_timer))
         return DSM_E_SYSTEM;
     s->publish = dsm_publish_open(driver);
-    if (s->publish)
-        uv_timer_start(&s->publish_timer, on_publish_time, DSM_LIVE_EVERY_MS, DSM_LIVE_EVERY_MS);
+    uv_timer_start(&s->publish_timer, on_publish_time, DSM_LIVE_EVERY_MS, DSM_LIVE_EVERY_MS);
     struct dsm_signal_mask mask;
     dsm_signals_block(
         &mask); /* the new thread inherits it: signals are for the program's threads */

@@ -12,6 +12,10 @@
  * may read: the inner one takes the reading over from the outer one, or keeps others from giving it
  * to the outer one, and hands it back. With the uffd backend the inner wait is in the kernel: the
  * reading is taken from the thread when its fault is heard of.
+ *
+ * A handler that does not fault keeps its thread all the same, and others may have to be served
+ * before it ends: it looks at a page again and again until it changes. So the service thread
+ * watches for how long the reader has not come back from its sleep (dsm_waiters_watch).
  */
 #define _GNU_SOURCE
 #include "base/clock.h"
@@ -30,6 +34,8 @@
  * comparison (a wake-up on an idle processor is about 30 us). */
 #define SPIN_MAX_NS (200 * DSM_NS_PER_US)
 #define SPIN_MIN_NS (20 * DSM_NS_PER_US)
+/* Who does not come back from a sleep of one slice is in a signal handler, or has no processor. */
+#define AWAY_NS (2 * WAIT_SLICE_NS)
 /*
  * A polling thread that lost its processor for so long was in somebody's way: the host is busier
  * than the count of ranks and threads says. Nobody polls for a while then, longer each time it
@@ -81,11 +87,11 @@ static void set_claim(struct dsm_driver *d, bool claim)
         d->net_ops->release(d->net);
 }
 
-/* Whether its thread can read for it: not while a signal handler of the program waits in that
- * thread, be it here or, with the uffd backend, in the kernel. (locked) */
+/* Whether its thread can read for it: not while a signal handler of the program runs for long or
+ * waits in that thread, be it here or, with the uffd backend, in the kernel. (locked) */
 static bool can_read(const struct dsm_driver *d, const struct dsm_waiter *w)
 {
-    return w->thread->top == w &&
+    return w->thread->top == w && !atomic_load(&w->is_away) &&
            !(d->async_table && d->async_table[w->thread->tid % DSM_TID_LIMIT].is_active);
 }
 
@@ -148,6 +154,31 @@ void dsm_waiters_thread_goes_on(struct dsm_driver *d)
         elect_reader(d);
 }
 
+void dsm_waiters_watch(struct dsm_driver *d)
+{
+    struct dsm_driver_guard guard;
+    dsm_driver_enter(d, &guard);
+    uint64_t since_ns = d->reader ? atomic_load(&d->reader->open_since_ns) : 0;
+    if (since_ns && dsm_clock_ns() > since_ns + AWAY_NS) {
+        atomic_store(&d->reader->is_away, true);
+        stop_reading(d);
+        elect_reader(d);
+    }
+    dsm_driver_leave(d, &guard);
+}
+
+/* The thread is back from a sleep. It has looked at its word, or is about to. */
+static void come_back(struct dsm_driver *d, struct dsm_waiter *w)
+{
+    if (!atomic_load(&w->is_away))
+        return;
+    dsm_mutex_lock(&d->lock);
+    atomic_store(&w->is_away, false);
+    if (!d->reader)
+        elect_reader(d);
+    dsm_mutex_unlock(&d->lock);
+}
+
 void dsm_waiter_add(struct dsm_driver *d, struct dsm_waiter *w, dsm_page_t unit, bool in_handler)
 {
     *w = (struct dsm_waiter){.rank = DSM_RANK_NONE,
@@ -203,7 +234,7 @@ void dsm_waiter_complete(struct dsm_driver *d, struct dsm_waiter *w, int error, 
     if (before == DSM_WAIT_SLEEPING)
         wake_sleeper(w);
     else if (before == DSM_WAIT_READING && w->thread != &dsm_thread_self &&
-             atomic_load(&d->is_reader_blocked))
+             atomic_load(&w->is_blocked))
         d->net_ops->kick(d->net);
 }
 
@@ -234,14 +265,17 @@ static bool block_in_network(struct dsm_driver *d, struct dsm_waiter *w, uint64_
                              const struct dsm_signal_mask *mask)
 {
     long n_ready = 0;
-    atomic_store(&d->is_reader_blocked, true);
+    if (mask)
+        atomic_store(&w->open_since_ns, dsm_clock_ns());
+    atomic_store(&w->is_blocked, true);
     if (atomic_load(&w->word) == DSM_WAIT_READING) {
         struct timespec t = {(time_t)(ns / DSM_NS_PER_S), (long)(ns % DSM_NS_PER_S)};
         struct pollfd p = {.fd = d->net_ops->poll_fd(d->net), .events = POLLIN};
         uint64_t all = ~0ull;
         n_ready = syscall(SYS_ppoll, &p, 1, &t, mask ? &mask->bits : &all, sizeof all);
     }
-    atomic_store(&d->is_reader_blocked, false);
+    atomic_store(&w->is_blocked, false);
+    atomic_store(&w->open_since_ns, 0);
     return n_ready > 0;
 }
 
@@ -312,11 +346,16 @@ static void watch_word(struct dsm_driver *d, struct dsm_waiter *w, uint64_t dead
         uint64_t ns = deadline_ns - now < WAIT_SLICE_NS ? deadline_ns - now : WAIT_SLICE_NS;
         struct timespec t = {(time_t)(ns / DSM_NS_PER_S), (long)(ns % DSM_NS_PER_S)};
         struct dsm_signal_mask blocked;
-        if (mask)
+        if (mask) {
+            atomic_store(&w->open_since_ns, now);
             dsm_signals_restore(mask);
+        }
         dsm_futex_wait(&w->word, DSM_WAIT_SLEEPING, &t);
-        if (mask)
+        if (mask) {
             dsm_signals_block(&blocked);
+            atomic_store(&w->open_since_ns, 0);
+            come_back(d, w);
+        }
     }
 }
 
@@ -332,6 +371,7 @@ int dsm_waiter_wait(struct dsm_driver *d, struct dsm_waiter *w, uint64_t deadlin
             read_network(d, w, deadline_ns, mask);
         else
             watch_word(d, w, deadline_ns, mask);
+        come_back(d, w);
         if (dsm_clock_ns() >= deadline_ns && atomic_load(&w->word) != DSM_WAIT_DONE)
             return DSM_E_TIMEOUT;
     }

@@ -369,6 +369,38 @@ static void scenario_interrupted(void)
     CHECK(dsm_barrier() == 0);
 }
 
+static volatile uint64_t *awaited_word;
+
+static void wait_for_word(int signal)
+{
+    (void)signal;
+    while (awaited_word[0] == 0)
+        ;
+    awaited_word[512] = 1;
+}
+
+/* A signal handler that interrupts a barrier looks at a page until another rank has written it. */
+static void scenario_handler(void)
+{
+    struct sigaction action = {.sa_handler = wait_for_word, .sa_flags = SA_RESTART};
+    const struct itimerval soon = {{0, 0}, {0, 20000}};
+    awaited_word = shared(2 * PAGE, DSM_PLACE_BLOCK, 0);
+    CHECK(sigaction(SIGALRM, &action, NULL) == 0);
+    CHECK(awaited_word[0] == 0);
+    CHECK(dsm_barrier() == 0);
+    if (dsm_rank() == 0) {
+        usleep(60000); /* any time will do */
+        awaited_word[0] = 1;
+        while (awaited_word[512] == 0)
+            usleep(1000);
+    } else {
+        CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
+    }
+    CHECK(dsm_barrier() == 0);
+    CHECK(awaited_word[512] == 1);
+    CHECK(dsm_barrier() == 0);
+}
+
 static sem_t rang;
 static _Atomic uint32_t rings_from[64], ring_in_handler_error;
 
@@ -744,6 +776,7 @@ int main(int argc, char **argv)
         {"collectives", scenario_collectives},
         {"bells", scenario_bells},
         {"interrupted", scenario_interrupted},
+        {"handler", scenario_handler},
         {"die", scenario_die},
         {"leave", scenario_leave},
         {"survive", scenario_survive},

@@ -36,7 +36,7 @@ echo "seed $seed"
 for t in ${RANKS_TRAPS:-sigbus uffd segv}; do
     export DSM_TRAP=$t
     for scenario in fill units locks atomics malloc prefetch sweep straddle where random collectives bells \
-        interrupted; do
+        interrupted handler; do
         expect 0 '' "${dsmrun[@]}" -n 2 "$ranks" "$scenario" "$seed"
     done
     for scenario in fill malloc sweep random collectives bells; do
