@@ -100,6 +100,7 @@ struct run {
     struct dsm_unit first;
     uint32_t count;
     bool has_copy;
+    bool is_shared; /* by advice; one request says it for all */
 };
 
 static bool is_wanted(const struct dsm_core *core, const struct dsm_unit *unit, uint8_t access,
@@ -143,14 +144,16 @@ static void take_run(struct dsm_core *core, struct dsm_hint *hint, uint32_t *bud
         struct dsm_unit unit = dsm_placement_unit(core->config.placement, hint->next);
         uint64_t passed = unit.first + unit.n_pages - hint->next;
         bool has_copy, is_in = is_wanted(core, &unit, hint->access, &has_copy);
+        bool is_shared = dsm_advice_is_shared(dsm_advice_of(core, unit.first));
 
         if (run->count > 0 && (!is_in || hint->step_pages || !has_room_for(core, run) ||
                                unit.home != run->first.home || unit.n_pages != run->first.n_pages ||
-                               has_copy != run->has_copy))
+                               has_copy != run->has_copy || is_shared != run->is_shared))
             return;
         if (is_in && run->count == 0) {
             run->first = unit;
             run->has_copy = has_copy;
+            run->is_shared = is_shared;
         }
         run->count += is_in;
         (*budget)--;
@@ -174,7 +177,7 @@ static void ask(struct dsm_step *s, const struct run *run, uint8_t access)
     m = dsm_emit_send(s, run->first.home, DSM_LANE_REQUEST, DSM_MSG_REQUEST, run->first.first);
     m->access = access;
     m->flags = (uint8_t)(DSM_MSG_F_ASYNC | (run->has_copy ? DSM_MSG_F_HAS_COPY : 0));
-    if (dsm_advice_is_shared(dsm_advice_of(core, run->first.first)))
+    if (run->is_shared)
         m->flags |= DSM_MSG_F_SHARE;
     m->request = request;
     m->count = run->count;

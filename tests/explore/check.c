@@ -85,12 +85,19 @@ bool check_may_land(struct lab *lab, uint32_t asker, const struct dsm_message *g
 
 bool check_advice(struct lab *lab, uint32_t rank, const struct dsm_message *m)
 {
-    if (m->type == DSM_MSG_GRANT && m->flags & DSM_MSG_F_EXCLUSIVE &&
-        lab->config.advice[rank] == DSM_ADVICE_KIND_READ_MOSTLY) {
-        return lab_violated(lab,
-                            "rank %u, which calls page %u read mostly, gets the only copy of it "
-                            "for reading",
-                            rank, (uint32_t)m->object);
+    if (m->type != DSM_MSG_GRANT || !(m->flags & DSM_MSG_F_EXCLUSIVE)) {
+        return true;
+    }
+    for (uint32_t i = 0; i < m->count; i++) {
+        dsm_page_t page = m->object + (dsm_page_t)i * lab->config.unit_pages;
+        const struct dsm_advice_range *range = dsm_advice_find(&lab->advice[rank], page);
+
+        if (range != NULL && range->kind == DSM_ADVICE_KIND_READ_MOSTLY) {
+            return lab_violated(lab,
+                                "rank %u, which calls page %u read mostly, gets the only copy of "
+                                "it for reading",
+                                rank, (uint32_t)page);
+        }
     }
     return true;
 }

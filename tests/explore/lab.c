@@ -82,9 +82,11 @@ static int place(struct lab *lab)
 static void advise(struct lab *lab)
 {
     for (uint32_t rank = 0; rank < lab->config.n_ranks; rank++) {
+        uint32_t first = lab->config.is_last_advised ? lab->config.n_units - 1 : 0;
+
         (void)dsm_advice_grow(&lab->advice[rank], &lab->advised[rank], 1);
-        dsm_advice_set(&lab->advice[rank], 0,
-                       (uint64_t)lab->config.n_units * lab->config.unit_pages,
+        dsm_advice_set(&lab->advice[rank], (dsm_page_t)first * lab->config.unit_pages,
+                       (uint64_t)(lab->config.n_units - first) * lab->config.unit_pages,
                        (enum dsm_advice_kind)lab->config.advice[rank]);
     }
 }

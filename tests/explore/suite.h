@@ -15,10 +15,11 @@ struct suite_instance {
     enum dsm_placement_kind placement;
     uint32_t n_reclaims;
     uint32_t n_crashes;
-    bool has_gaps;      /* traps and effects in two steps each, see world.h */
-    bool has_migration; /* homes look for units that migrate */
-    const char *advice; /* a letter a rank, what it says of all units: r read mostly, m migratory,
-                         * - nothing. NULL: none says anything */
+    bool has_gaps;        /* traps and effects in two steps each, see world.h */
+    bool has_migration;   /* homes look for units that migrate */
+    bool is_last_advised; /* advice is about the last unit only */
+    const char *advice;   /* a letter a rank, what it says of all units: r read mostly, m migratory,
+                           * - nothing. NULL: none says anything */
     bool may_be_full;
     bool keeps_end;
     bool is_quick;    /* part of make check */

@@ -58,6 +58,7 @@ struct world_config {
     bool has_runs;                   /* some program asks for several units at once */
     bool has_migration;              /* homes look for units that migrate */
     uint8_t advice[WORLD_MAX_RANKS]; /* enum dsm_advice_kind: what each says of all units */
+    bool is_last_advised;            /* ... or of the last one only */
     bool may_be_full;                /* MEMORY_FULL is a legal answer */
     bool keeps_end;      /* what the upward rule keeps is given up after a long time. Without it,
                             everything must come to its end without that */
