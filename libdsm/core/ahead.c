@@ -20,7 +20,8 @@
 
 #include <string.h>
 
-#define FIRST_UNITS    8u
+#define FIRST_UNITS    4u
+#define ADVISED_UNITS  8u /* the first of what the program said it will read */
 #define MAX_UNITS      128u
 #define LEVEL_OFF      3u /* wasted so many times more often than used: no streams begin */
 #define LEVEL_MAX      6u
@@ -28,15 +29,11 @@
 
 /* ---- where a trend can go on to */
 
-struct bounds {
-    dsm_page_t first, end;
-};
-
 /* The allocation around the page. Outside of any, the stripe: neighbours belong to others. */
-static struct bounds bounds_of(const struct dsm_core *core, dsm_page_t page)
+static struct dsm_bounds bounds_of(const struct dsm_core *core, dsm_page_t page)
 {
     const struct dsm_placement_entry *entry = dsm_placement_find(core->config.placement, page);
-    struct bounds b = {page - page % DSM_HEAP_STRIPE_PAGES, 0};
+    struct dsm_bounds b = {page - page % DSM_HEAP_STRIPE_PAGES, 0};
 
     if (entry)
         b.first = entry->first;
@@ -47,7 +44,7 @@ static struct bounds bounds_of(const struct dsm_core *core, dsm_page_t page)
 }
 
 /* How many steps from `next` on stay inside. */
-static uint32_t steps_inside(const struct bounds *b, dsm_page_t next, int64_t step_pages,
+static uint32_t steps_inside(const struct dsm_bounds *b, dsm_page_t next, int64_t step_pages,
                              uint32_t most)
 {
     uint64_t room;
@@ -139,8 +136,7 @@ static void mark(struct dsm_core *core, const struct dsm_stream *stream, uint32_
 static void ask_on(struct dsm_step *s, struct dsm_stream *stream, uint32_t unit_pages)
 {
     struct dsm_core *core = s->core;
-    struct bounds b = bounds_of(core, stream->next);
-    uint32_t n = steps_inside(&b, stream->next, stream->step_pages, stream->n_units);
+    uint32_t n = steps_inside(&stream->bounds, stream->next, stream->step_pages, stream->n_units);
     bool is_run = stream->step_pages == unit_pages;
 
     if (n == 0 ||
@@ -169,7 +165,8 @@ static void begin(struct dsm_step *s, const struct dsm_copy *copy, int64_t step_
     uint32_t most = most_units(core, copy->n_pages);
     struct dsm_stream *stream = &core->streams[core->next_stream++ % DSM_STREAMS];
 
-    *stream = (struct dsm_stream){.next = copy->first + (uint64_t)step_pages,
+    *stream = (struct dsm_stream){.bounds = bounds_of(core, copy->first),
+                                  .next = copy->first + (uint64_t)step_pages,
                                   .marker = DSM_PAGE_NONE,
                                   .step_pages = step_pages,
                                   .n_units = most < n_units ? most : n_units};
@@ -193,14 +190,11 @@ static struct dsm_core_trail *trail_of(const struct dsm_core *core, struct dsm_c
     return trail;
 }
 
-/* The step that most of the last ones were; 0: there is none. Two equal ones to the next unit are
- * enough: nothing is as common. */
-static int64_t trend(const struct dsm_core_trail *trail, uint32_t unit_pages)
+/* The step that most of the last ones were; 0: there is none. */
+static int64_t trend(const struct dsm_core_trail *trail)
 {
     uint32_t i, k;
 
-    if (trail->steps[0] == unit_pages && trail->steps[1] == unit_pages)
-        return unit_pages;
     for (i = 0; i < 2; i++) {
         uint32_t n = 0;
 
@@ -221,7 +215,7 @@ static void follow(struct dsm_step *s, const struct dsm_copy *copy, struct dsm_c
     if (dsm_advice_is_shared(advice)) { /* no need to see a trend */
         if (may_begin(s->core, copy->first))
             begin(s, copy, copy->n_pages,
-                  advice == DSM_ADVICE_KIND_WRITE_ONCE ? MAX_UNITS : FIRST_UNITS);
+                  advice == DSM_ADVICE_KIND_WRITE_ONCE ? MAX_UNITS : ADVISED_UNITS);
         return;
     }
     if (step == 0)
@@ -229,7 +223,7 @@ static void follow(struct dsm_step *s, const struct dsm_copy *copy, struct dsm_c
     memmove(&trail->steps[1], &trail->steps[0], (DSM_TRAIL_STEPS - 1) * sizeof trail->steps[0]);
     trail->steps[0] = step;
     trail->last = copy->first;
-    step = trend(trail, copy->n_pages);
+    step = trend(trail);
     if (step != 0 && may_begin(s->core, copy->first))
         begin(s, copy, step, FIRST_UNITS);
 }

@@ -33,7 +33,8 @@ struct dsm_core_config {
                                * room;   0: 1,000,000,000; DSM_FULL_NEVER */
     uint32_t prefetch_window; /* units in flight; 0: 1,024 */
     uint32_t ahead_bytes;     /* fetched ahead by itself at once, at most; 0: nothing is */
-    bool is_never_migratory;  /* as home: no unit is taken for one that migrates */
+    uint32_t migratory_signs; /* as home: so many in a row make a unit one that migrates (see
+                                 home.c); 0: no unit, at most DSM_MIGRATORY_SIGNS_MAX */
     const struct dsm_placement_table *placement; /* shared with the driver, not copied */
     struct dsm_advice_table *advice;             /* likewise; NULL: none is ever given */
     uint64_t memory_bytes; /* all of the core's memory; 0: derived from n_pages and n_ranks */
@@ -41,8 +42,9 @@ struct dsm_core_config {
                               other objects; 0: every byte, up to a bound */
 };
 
-#define DSM_HOLD_NONE  UINT64_MAX
-#define DSM_FULL_NEVER UINT64_MAX
+#define DSM_MIGRATORY_SIGNS_MAX 7u
+#define DSM_HOLD_NONE           UINT64_MAX
+#define DSM_FULL_NEVER          UINT64_MAX
 /* Units that one REQUEST or OFFER may name; a correct peer stays within. */
 #define DSM_RUN_MAX_UNITS 32u
 #define DSM_RANKS_MAX     65536u

@@ -16,9 +16,13 @@
  * of Stenstrom, Brorsson and Sandberg, ISCA 1993). From then on a reader gets it as the owner with
  * the only copy, which saves the upgrade. An owner that hands it over without having written it
  * says so (UNWRITTEN), and the unit is an ordinary one again; each such time twice as many signs
- * are asked for, so that a unit that is now this and now that costs little.
+ * are asked for, so that a unit that is now this and now that costs little. To be wrong costs two
+ * transfers, to see it late an upgrade for each sign: so a driver asks for more than one sign.
  */
 #include "core/state.h"
+
+#define MAX_UNDONE 2u
+_Static_assert(DSM_MIGRATORY_SIGNS_MAX << MAX_UNDONE < 1u << 5, "n_signs is large enough");
 
 struct ask {
     dsm_page_t unit;
@@ -194,14 +198,14 @@ static void serve_read(struct dsm_step *s, const struct ask *ask, struct dsm_dir
 /* An upgrade: does the unit migrate? */
 static void look_for_migration(struct dsm_core *core, const struct ask *ask, struct dsm_dir *dir)
 {
-    if (dir->is_migratory || core->config.is_never_migratory)
+    if (dir->is_migratory || core->config.migratory_signs == 0)
         return;
     if (dir->n_sharers != 1 || dir->owner == DSM_RANK_NONE || dir->owner == ask->asker) {
         dir->n_signs = 0;
         return;
     }
     dir->n_signs++;
-    if (dir->n_signs < 1u << dir->n_undone)
+    if (dir->n_signs < core->config.migratory_signs << dir->n_undone)
         return;
     dir->n_signs = 0;
     dir->is_migratory = true;
@@ -218,7 +222,7 @@ int dsm_home_on_unwritten(struct dsm_step *s, const struct dsm_message *m)
     if (!dir || !dir->is_migratory)
         return 0; /* freed meanwhile, or told by somebody else */
     dir->is_migratory = false;
-    if (dir->n_undone < 3)
+    if (dir->n_undone < MAX_UNDONE)
         dir->n_undone++;
     s->core->counters.migratory_undone++;
     return 0;

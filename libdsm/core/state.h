@@ -161,7 +161,7 @@ struct dsm_dir {
     dsm_txn_t txn;       /* the last transaction */
     dsm_txn_t owner_txn; /* the last grant made to the owner */
     /* Whether the unit migrates: see home.c. */
-    uint32_t n_sharers : 24, is_migratory : 1, n_signs : 4, n_undone : 2;
+    uint32_t n_sharers : 24, is_migratory : 1, n_signs : 5, n_undone : 2;
     dsm_ref spill; /* array of dsm_directory_slots() sharers when they do not fit inline */
     struct dsm_sharer inline_sharers[DSM_DIR_INLINE]; /* sorted by rank, as the spilled ones */
 };
@@ -298,9 +298,13 @@ struct dsm_hint {
 /* Fetching ahead: what was asked for along one step. */
 #define DSM_STREAMS     16u
 #define DSM_AHEAD_AREAS 64u
+struct dsm_bounds {
+    dsm_page_t first, end;
+};
 struct dsm_stream {
-    dsm_page_t next;   /* the first not asked for yet */
-    dsm_page_t marker; /* of what was asked for last */
+    struct dsm_bounds bounds; /* of the allocation that it stays in */
+    dsm_page_t next;          /* the first not asked for yet */
+    dsm_page_t marker;        /* of what was asked for last */
     int64_t step_pages;
     uint32_t n_units; /* to ask for next; 0: unused */
 };

@@ -55,7 +55,7 @@ static struct dsm_core_config core_config(struct lab *lab, uint32_t rank)
             LAB_HOLD_NS, /* no doubling: how long a hold is must not matter, see digest.h */
         .full_after_ns = lab->config.may_be_full ? LAB_HOLD_NS : DSM_FULL_NEVER,
         .prefetch_window = 4,
-        .is_never_migratory = !lab->config.has_migration,
+        .migratory_signs = lab->config.has_migration,
         .placement = lab->placement,
         .advice = &lab->advice[rank],
         .memory_bytes = lab->core_bytes,

@@ -178,7 +178,7 @@ static void open_rank(struct sim_world *w, dsm_rank_t rank)
                                      .hold_ns = w->config.hold_ns,
                                      .prefetch_window = w->config.prefetch_window,
                                      .ahead_bytes = w->config.ahead_bytes,
-                                     .is_never_migratory = !w->config.has_migration,
+                                     .migratory_signs = w->config.has_migration,
                                      .placement = w->placement};
 
     r->advice = (struct dsm_advice_table){.ranges = r->advised, .capacity = SIM_ADVICE_MAX};
