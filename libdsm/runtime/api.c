@@ -358,7 +358,7 @@ static int open_trap(struct runtime *r)
     struct dsm_driver *d = &r->driver;
     struct dsm_trap_config config = {
         .on_fault = dsm_driver_on_fault, .user = d, .wait = dsm_driver_trap_wait};
-    int error = dsm_driver_open_async(d);
+    int error = r->trap_ops->retry ? dsm_driver_open_async(d) : 0;
     if (!error)
         error = r->trap_ops->open(&config, &d->trap);
     if (error)

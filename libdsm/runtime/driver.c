@@ -139,8 +139,8 @@ static void start_async_fault(struct dsm_driver *d, const struct dsm_fault *f)
         a->deadline_ns = deadline_after(d, now);
         a->next = d->async_faults;
         d->async_faults = a;
-        dsm_waiters_thread_is_stuck(d, f->thread);
     }
+    dsm_waiters_thread_is_stuck(d, f->thread);
     dsm_driver_step(d, &event);
     struct dsm_observed_trouble trouble;
     bool is_trouble = dsm_observe_take(d, &trouble);
