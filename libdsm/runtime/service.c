@@ -89,14 +89,13 @@ void dsm_service_report_loss(struct dsm_service *s)
     dsm_async_send(&s->loss_async);
 }
 
-static void on_publish_time(uv_timer_t *timer)
+static void on_tick(uv_timer_t *timer)
 {
     struct dsm_service *s = timer->data;
     dsm_waiters_watch(s->driver);
-    if (!s->publish)
-        return;
-    dsm_publish_now(s->publish);
     dsm_observe_counters(s->driver);
+    if (s->publish)
+        dsm_publish_now(s->publish);
 }
 
 static void on_stop(uv_async_t *handle)
@@ -117,10 +116,10 @@ int dsm_service_open(struct dsm_service *s)
         uv_async_init(&s->loop, &s->profile_async, on_profile) ||
         uv_async_init(&s->loop, &s->stop_async, on_stop) ||
         uv_async_init(&s->loop, &s->loss_async, on_loss) ||
-        uv_timer_init(&s->loop, &s->loss_timer) || uv_timer_init(&s->loop, &s->publish_timer))
+        uv_timer_init(&s->loop, &s->loss_timer) || uv_timer_init(&s->loop, &s->tick_timer))
         goto close_loop;
     s->timer_poll.data = s->heap_async.data = s->profile_async.data = s->loss_async.data =
-        s->loss_timer.data = s->publish_timer.data = s;
+        s->loss_timer.data = s->tick_timer.data = s;
     return 0;
 
 close_loop:
@@ -150,7 +149,7 @@ int dsm_service_start(struct dsm_service *s, struct dsm_driver *driver)
     if (uv_poll_start(&s->timer_poll, UV_READABLE, on_timer))
         return DSM_E_SYSTEM;
     s->publish = dsm_publish_open(driver);
-    uv_timer_start(&s->publish_timer, on_publish_time, DSM_LIVE_EVERY_MS, DSM_LIVE_EVERY_MS);
+    uv_timer_start(&s->tick_timer, on_tick, DSM_LIVE_EVERY_MS, DSM_LIVE_EVERY_MS);
     struct dsm_signal_mask mask;
     dsm_signals_block(
         &mask); /* the new thread inherits it: signals are for the program's threads */
@@ -171,7 +170,7 @@ void dsm_service_stop(struct dsm_service *s)
     dsm_async_send(&s->stop_async);
     pthread_join(s->thread, NULL);
     s->is_started = false;
-    uv_timer_stop(&s->publish_timer);
+    uv_timer_stop(&s->tick_timer);
 }
 
 static void close_rest(uv_handle_t *handle, void *user)

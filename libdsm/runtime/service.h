@@ -15,7 +15,7 @@ struct dsm_service {
     uv_loop_t loop;
     uv_poll_t timer_poll;
     uv_async_t heap_async, profile_async, stop_async, loss_async;
-    uv_timer_t loss_timer, publish_timer;
+    uv_timer_t loss_timer, tick_timer;
     void (*on_unexplained_loss)(void *user); /* set before start */
     int timer_fd;
     pthread_t thread;

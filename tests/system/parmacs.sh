@@ -15,16 +15,8 @@ for name in $(compgen -e | grep '^DSM' || true); do
 done
 unset CC CFLAGS
 
-skip() {
-    echo "skipped: $*"
-    exit 77
-}
-if nm -D "$build/.libs/libdsm.so" 2>/dev/null | grep -qE '__(asan|tsan)_init'; then
-    skip "built with a sanitizer, whose data would be shared: the plain build runs this"
-fi
-[ -f "$build/.libs/libdsm.so" ] || skip "no shared library was built"
-command -v m4 >/dev/null || skip "no m4"
-command -v cc >/dev/null || skip "no cc"
+# shellcheck source=tests/system/parmacs-needs.sh
+. "$src/tests/system/parmacs-needs.sh"
 
 # expect STATUS OUT ERR COMMAND...: the exit status; a line of the output that matches; the one line
 # on stderr matches, or there is none (empty).

@@ -287,15 +287,27 @@ static void scenario_collectives(void)
     CHECK(dsm_barrier() == 0);
 }
 
-/* ---- a fault within a fault ---- */
+/* ---- signal handlers in the way ---- */
 
 #define TICKS_BEFORE 10
 
-static struct {
-    uint64_t *words;
-    pid_t other;
-    volatile sig_atomic_t n_ticks;
-} interrupted;
+static pid_t partner; /* of two ranks the other one's process */
+static uint64_t *words;
+static volatile sig_atomic_t n_ticks;
+
+/* Words for both ranks; and signals between them stay pending until they are waited for. */
+static void meet_partner(void)
+{
+    sigset_t ours;
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGUSR1);
+    sigaddset(&ours, SIGUSR2);
+    CHECK(pthread_sigmask(SIG_BLOCK, &ours, NULL) == 0);
+    words = shared(6 * PAGE, DSM_PLACE_BLOCK, 0);
+    words[(2 + dsm_rank()) * 512] = (uint64_t)getpid();
+    CHECK(dsm_barrier() == 0);
+    partner = (pid_t)words[(3 - dsm_rank()) * 512];
+}
 
 static void await_signal(int number)
 {
@@ -311,11 +323,11 @@ static void await_signal(int number)
 static void on_tick(int signal)
 {
     (void)signal;
-    interrupted.n_ticks++;
-    if (interrupted.n_ticks != TICKS_BEFORE)
+    n_ticks++;
+    if (n_ticks != TICKS_BEFORE)
         return;
-    CHECK(interrupted.words[512] == 7);
-    CHECK(kill(interrupted.other, SIGUSR1) == 0);
+    CHECK(words[512] == 7);
+    CHECK(kill(partner, SIGUSR1) == 0);
     await_signal(SIGUSR2);
 }
 
@@ -323,12 +335,17 @@ static void fault_and_be_interrupted(void)
 {
     struct sigaction action = {.sa_handler = on_tick, .sa_flags = SA_RESTART};
     const struct itimerval ticking = {{0, 1000}, {0, 1000}}, over = {{0, 0}, {0, 0}};
+    sigset_t ticks, before;
+    sigemptyset(&ticks);
+    sigaddset(&ticks, SIGALRM);
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
     CHECK(setitimer(ITIMER_REAL, &ticking, NULL) == 0);
-    uint64_t seen = *(volatile uint64_t *)interrupted.words;
+    uint64_t seen = *(volatile uint64_t *)words;
     CHECK(seen == 5 || seen == 6);
-    while (interrupted.n_ticks < TICKS_BEFORE)
-        usleep(1000);
+    CHECK(pthread_sigmask(SIG_BLOCK, &ticks, &before) == 0);
+    while (n_ticks < TICKS_BEFORE)
+        sigsuspend(&before);
+    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
     CHECK(setitimer(ITIMER_REAL, &over, NULL) == 0);
 }
 
@@ -338,45 +355,36 @@ static void fault_and_be_interrupted(void)
  */
 static void scenario_interrupted(void)
 {
-    uint64_t *words = shared(6 * PAGE, DSM_PLACE_BLOCK, 0);
-    uint32_t rank = dsm_rank();
-    sigset_t ours;
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGUSR1);
-    sigaddset(&ours, SIGUSR2);
-    CHECK(pthread_sigmask(SIG_BLOCK, &ours, NULL) == 0);
-    interrupted.words = words;
-    words[(2 + rank) * 512] = (uint64_t)getpid();
-    CHECK(dsm_barrier() == 0);
-    interrupted.other = (pid_t)words[(3 - rank) * 512];
-    if (rank == 0)
+    meet_partner();
+    if (dsm_rank() == 0)
         words[512] = 7;
     CHECK(dsm_barrier() == 0);
-    if (rank == 0) {
+    if (dsm_rank() == 0) {
         words[0] = 5;
         int error = dsm_pin(words, PAGE, DSM_WRITE, 300000000);
         CHECK(error == 0 || error == DSM_E_TIMEOUT);
     }
     CHECK(dsm_barrier() == 0);
-    if (rank == 1) {
+    if (dsm_rank() == 1) {
         fault_and_be_interrupted();
     } else {
         await_signal(SIGUSR1);
         (void)dsm_unpin(words, PAGE); /* ended by its time, where signals wait for the page */
         CHECK(dsm_fetch_add_u64(words, 1) == 5);
-        CHECK(kill(interrupted.other, SIGUSR2) == 0);
+        CHECK(kill(partner, SIGUSR2) == 0);
     }
     CHECK(dsm_barrier() == 0);
 }
 
-static volatile uint64_t *awaited_word;
-
 static void wait_for_word(int signal)
 {
+    volatile uint64_t *awaited = words;
     (void)signal;
-    while (awaited_word[0] == 0)
+    CHECK(kill(partner, SIGUSR1) == 0);
+    while (awaited[0] == 0)
         ;
-    awaited_word[512] = 1;
+    awaited[512] = 1;
+    CHECK(kill(partner, SIGUSR2) == 0);
 }
 
 /* A signal handler that interrupts a barrier looks at a page until another rank has written it. */
@@ -384,20 +392,19 @@ static void scenario_handler(void)
 {
     struct sigaction action = {.sa_handler = wait_for_word, .sa_flags = SA_RESTART};
     const struct itimerval soon = {{0, 0}, {0, 20000}};
-    awaited_word = shared(2 * PAGE, DSM_PLACE_BLOCK, 0);
     CHECK(sigaction(SIGALRM, &action, NULL) == 0);
-    CHECK(awaited_word[0] == 0);
+    meet_partner();
+    CHECK(words[0] == 0); /* both have a copy */
     CHECK(dsm_barrier() == 0);
     if (dsm_rank() == 0) {
-        usleep(60000); /* any time will do */
-        awaited_word[0] = 1;
-        while (awaited_word[512] == 0)
-            usleep(1000);
+        await_signal(SIGUSR1);
+        words[0] = 1;
+        await_signal(SIGUSR2);
     } else {
         CHECK(setitimer(ITIMER_REAL, &soon, NULL) == 0);
     }
     CHECK(dsm_barrier() == 0);
-    CHECK(awaited_word[512] == 1);
+    CHECK(words[512] == 1);
     CHECK(dsm_barrier() == 0);
 }
 

@@ -3,6 +3,7 @@
 # dsm-bench-shapes: every program is right in every way it was built, its table has a row for each
 # number of ranks with what was counted, and what it cannot do it says in one line.
 set -u
+src=$(cd "${srcdir:-$(dirname "$0")/../..}" && pwd)
 build=${abs_top_builddir:-$PWD}
 shapes=$build/bench/dsm-bench-shapes
 work=$(mktemp -d)
@@ -16,16 +17,8 @@ export CFLAGS=-O1
 mkdir "$work/tmp"
 export TMPDIR=$work/tmp
 
-skip() {
-    echo "skipped: $*"
-    exit 77
-}
-if nm -D "$build/.libs/libdsm.so" 2>/dev/null | grep -qE '__(asan|tsan)_init'; then
-    skip "built with a sanitizer, whose data would be shared: the plain build runs this"
-fi
-[ -f "$build/.libs/libdsm.so" ] || skip "no shared library was built"
-command -v m4 >/dev/null || skip "no m4"
-command -v cc >/dev/null || skip "no cc"
+# shellcheck source=tests/system/parmacs-needs.sh
+. "$src/tests/system/parmacs-needs.sh"
 
 is() { # TEXT COMMAND...
     local text=$1

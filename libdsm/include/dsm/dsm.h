@@ -283,8 +283,9 @@ DSM_API int dsm_where(const void *addr, struct dsm_where *where_out);
  * Mutual exclusion between all threads of all ranks. Queued, first come first served between ranks;
  * kept at the rank that held it last, where taking it again costs no message. Not recursive.
  * dsm_lock, dsm_lock_timed: RANGE, STATE, NOMEM, PEER, DEADLOCK (this thread holds it), GONE (it
- *   was destroyed, or its memory freed, meanwhile; it is not held), TIMEOUT, ABANDONED: the thread that held it before has ended
- *   without giving it back; the caller HOLDS it now, and what it guards may be half changed.
+ *   was destroyed, or its memory freed, meanwhile; it is not held), TIMEOUT, ABANDONED: the thread
+ *   that held it before has ended without giving it back; the caller HOLDS it now, and what it
+ *   guards may be half changed.
  * dsm_unlock: RANGE, STATE, NOTHELD (this thread does not hold it).
  */
 DSM_API int dsm_lock(const void *addr);
