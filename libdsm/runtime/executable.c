@@ -8,10 +8,12 @@
 #include <dlfcn.h>
 #include <dsm/dsm.h>
 #include <elf.h>
+#include <errno.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/personality.h>
 
 #define ADVICE "build it with dsmcc, or with the flags that dsmcc --showme prints"
 
@@ -226,6 +228,29 @@ static bool is_same(const struct dsm_build_id *a, const struct dsm_build_id *b)
     return memcmp(a, b, sizeof *a) == 0;
 }
 
+/* Whose randomisation it is that keeps the addresses from being equal, and the remedy. Whether it
+ * can be switched off is tried: containers let a process ask what it has, and refuse the change. */
+static void explain_randomisation(uint32_t rank, char *text, size_t text_bytes)
+{
+    int now = personality(0xffffffff);
+    if (now >= 0 && now & ADDR_NO_RANDOMIZE) {
+        dsm_format(text, text_bytes, "randomisation is on in rank %u", rank);
+        return;
+    }
+    if (now >= 0 && personality((unsigned long)now | ADDR_NO_RANDOMIZE) >= 0) {
+        (void)personality((unsigned long)now);
+        dsm_format(text, text_bytes,
+                   "randomisation is on (dsmrun switches it off, unless --randomize is given; or "
+                   "link with -no-pie)");
+        return;
+    }
+    dsm_format(
+        text, text_bytes,
+        "randomisation is on and cannot be switched off here (personality: %s): allow that, in a "
+        "container by its seccomp profile, or link with -no-pie",
+        strerror(errno));
+}
+
 int dsm_executable_compare(const struct dsm_executable *ours, const struct dsm_executable *theirs,
                            uint32_t rank, char *why, size_t why_bytes)
 {
@@ -241,11 +266,12 @@ int dsm_executable_compare(const struct dsm_executable *ours, const struct dsm_e
     }
     if (ours->load_addr != theirs->load_addr || ours->data_addr != theirs->data_addr ||
         ours->data_bytes != theirs->data_bytes) {
+        char cause[224];
+        explain_randomisation(rank, cause, sizeof cause);
         dsm_format(why, why_bytes,
                    "the executable was loaded at 0x%lx here and at 0x%lx in rank %u: address space "
-                   "randomisation is on (dsmrun switches it off, unless --randomize is given; or "
-                   "link with -no-pie)",
-                   (unsigned long)ours->load_addr, (unsigned long)theirs->load_addr, rank);
+                   "%s",
+                   (unsigned long)ours->load_addr, (unsigned long)theirs->load_addr, rank, cause);
         return DSM_E_MISMATCH;
     }
     return 0;

@@ -97,7 +97,18 @@ expect 1 '' 'DSM_ON_LOSS=continue: .* allowed is abort' env DSM_ON_LOSS=continue
 expect 1 '' '2 workers run already, and no more are allowed \(DSM_WORKERS_MAX\)' \
     env DSM_WORKERS_MAX=2 "$dsmrun" -n 2 "$team" 4
 expect 1 '' 'DSM_GLOBALS=both: allowed is shared or private' env DSM_GLOBALS=both "$dsmrun" -n 2 "$team" 2
-expect 1 '' 'loaded at 0x.* randomisation is on' "$dsmrun" --randomize -n 2 "$team" 2
+expect 1 '' 'loaded at 0x.* randomisation is on \(dsmrun switches it off, unless --randomize' \
+    "$dsmrun" --randomize -n 2 "$team" 2
+
+# A system that does not let randomisation be switched off, as container run-times do.
+cc -O1 -Wall -Wextra "$src/tests/system/parmacs/refuse.c" -o refuse || exit 1
+if ./refuse true; then
+    expect 1 '' 'randomisation is on and cannot be switched off here \(personality: Operation not permitted\)' \
+        ./refuse "$dsmrun" -n 2 "$team" 2
+    expect 0 '^right$' '' ./refuse "$dsmrun" -n 2 "$work/fixed" 3
+else
+    echo "not tried: a job whose randomisation cannot be switched off (no seccomp filters here)"
+fi
 
 # Where the time went: the parts of each rank's statistics belong together.
 for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
@@ -154,6 +165,20 @@ printf '#!/bin/sh\nif [ "$DSM_RANK" = 1 ]; then exec %s "$@"; fi\nexec %s "$@"\n
 chmod +x mixed
 expect 1 '' 'the executable here has build id [0-9a-f]{40}, that of rank 0 [0-9a-f]{40}' \
     "$dsmrun" -n 2 ./mixed 2
+# Another C library on one rank: a copy whose build id begins otherwise.
+libc=$(ldd "$team" | sed -n 's/.*libc\.so\.6 => \([^ ]*\) .*/\1/p')
+at=$(readelf -SW "$libc" | sed -n 's/.* \.note\.gnu\.build-id *NOTE *[0-9a-f]* *\([0-9a-f]*\) .*/\1/p')
+id=$(readelf -n "$libc" | sed -n 's/ *Build ID: *\([0-9a-f]*\)$/\1/p')
+mkdir -p otherwise && cp "$libc" otherwise/libc.so.6 && chmod u+w otherwise/libc.so.6
+printf dsmx | dd of=otherwise/libc.so.6 bs=1 seek=$((0x${at:-0} + 16)) conv=notrunc 2>dd.err ||
+    cat dd.err
+printf '#!/bin/sh\nif [ "$DSM_RANK" = 1 ]; then exec env LD_LIBRARY_PATH=%s %s "$@"; fi\nexec %s "$@"\n' \
+    "$work/otherwise" "$team" "$team" >libraries
+chmod +x libraries
+expect 1 '' "the C library here has build id 64736d78${id:8}, that of rank 0 $id: all ranks must use the same" \
+    "$dsmrun" -n 2 ./libraries 2
+expect 0 '^right$' '' env LD_LIBRARY_PATH="$work/otherwise" "$dsmrun" -n 2 "$team" 2
+
 expect 2 '' 'DSMCC_CC=dsmcc: it takes the compiler' env DSMCC_CC=dsmcc "$dsmcc" -c team.c
 
 left=$(pgrep -f "^$work/" | wc -l)
