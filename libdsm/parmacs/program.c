@@ -70,10 +70,19 @@ uint32_t *dsm_program_next_pid(void)
     return program.next_pid;
 }
 
-static bool is_first_rank(void)
+static void agree_or_exit(struct dsm_driver *d, int error, const char *why);
+
+/* The program's own main() runs on every rank. All join, so that the job ends with one line. */
+static _Noreturn void refuse_unlinked(const char *macro)
 {
-    const char *rank = getenv("DSM_RANK");
-    return !rank || strcmp(rank, "0") == 0;
+    char why[192];
+    dsm_format(why, sizeof why,
+               "%s: this program was not linked as one with workers: build it with dsmcc, and the "
+               "file of main() with MAIN_ENV",
+               macro);
+    if (dsm_api_driver() || dsm_runtime_init(NULL, 0) == 0)
+        agree_or_exit(dsm_api_driver(), DSM_E_STATE, why);
+    _exit(1);
 }
 
 struct dsm_driver *dsm_program_enter(const char *macro)
@@ -86,12 +95,7 @@ struct dsm_driver *dsm_program_enter(const char *macro)
                          program.phase == START    ? "before MAIN_INITENV"
                          : program.pid != getpid() ? "in a child of fork, which is no worker"
                                                    : "after the end of the program");
-    if (is_first_rank())
-        dsm_log(DSM_LOG_ERROR,
-                "%s: this program was not linked as one with workers: build it with dsmcc, and the "
-                "file of main() with MAIN_ENV",
-                macro);
-    _exit(1);
+    refuse_unlinked(macro);
 }
 
 void dsm_program_enter_early(const char *macro)

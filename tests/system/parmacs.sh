@@ -146,6 +146,7 @@ cc -O1 $compile team.c things.c ${file_link/--build-id=sha1/--build-id=none} -o 
 expect 1 '' 'has no build id' "$dsmrun" -n 2 ./nameless 2
 cc -O1 $compile team.c things.c ${file_link#*--wrap=main} -o plain
 expect 1 '' 'was not linked as one with workers: build it with dsmcc' ./plain 2
+expect 1 '' 'was not linked as one with workers: build it with dsmcc' "$dsmrun" -n 3 ./plain 2
 build_team counted --coverage
 expect 1 '' 'built with --coverage, whose own data would be among them' "$dsmrun" -n 2 ./counted 2
 build_team poisoned -fsanitize=address
