@@ -52,7 +52,8 @@ static struct {
     uint32_t n_running; /* workers that have not ended */
     uint32_t n_ended;   /* that have, and were not waited for */
     uint32_t next_rank;
-    bool has_team; /* since WAIT_FOR_END last found all ended */
+    bool *has_worker; /* by rank, with private globals */
+    bool has_team;    /* since WAIT_FOR_END last found all ended */
 } program;
 
 void dsm_program_fail(const char *format, ...)
@@ -192,7 +193,8 @@ static void start(unsigned flags)
     struct dsm_driver *d = dsm_api_driver();
     agree_or_exit(d, error, why);
     agree_or_exit(d, dsm_globals_compare(d, &program.executable, why, sizeof why), why);
-    if (dsm_work_open(d, program.workers_max))
+    program.has_worker = calloc(d->config.n_ranks, sizeof *program.has_worker);
+    if (!program.has_worker || dsm_work_open(d, program.workers_max))
         dsm_program_fail("no memory for a queue of %u workers", program.workers_max);
     program.pid = getpid();
     program.next_rank = 1;
@@ -281,10 +283,25 @@ static struct dsm_driver *enter_as_main(const char *macro)
     return d;
 }
 
-static void count_end(void)
+static void count_end(dsm_rank_t rank)
 {
     program.n_running--;
     program.n_ended++;
+    program.has_worker[rank] = false;
+}
+
+/* The next in turn. With private globals one without a worker, if there is one: main() has the copy
+ * of rank 0, and a worker that runs still has its own. */
+static dsm_rank_t next_rank(struct dsm_driver *d)
+{
+    dsm_rank_t n = d->config.n_ranks, rank = program.next_rank % n;
+    for (uint32_t i = 0; program.is_private && i < n; i++) {
+        if (rank != 0 && !program.has_worker[rank])
+            break;
+        rank = (rank + 1) % n;
+    }
+    program.next_rank = rank + 1;
+    return rank;
 }
 
 static void create(struct dsm_driver *d, void (*function)(void), dsm_rank_t rank)
@@ -295,7 +312,7 @@ static void create(struct dsm_driver *d, void (*function)(void), dsm_rank_t rank
             "CREATE: %u workers run already, and no more are allowed (DSM_WORKERS_MAX)",
             program.n_running);
     if (program.is_private) {
-        if (rank == 0 || program.n_running >= d->config.n_ranks - 1)
+        if (program.n_running >= d->config.n_ranks - 1)
             dsm_program_fail("CREATE: with private globals each rank has room for one worker: %u "
                              "ranks, main() and %u workers already",
                              d->config.n_ranks, program.n_running);
@@ -305,6 +322,7 @@ static void create(struct dsm_driver *d, void (*function)(void), dsm_rank_t rank
                              (unsigned long)program.executable.data_bytes);
     }
     program.n_running++;
+    program.has_worker[rank] = true;
     if (rank == 0)
         run_for_rank_0(d, &item);
     else
@@ -314,11 +332,7 @@ static void create(struct dsm_driver *d, void (*function)(void), dsm_rank_t rank
 void dsm_parmacs_create(void (*function)(void))
 {
     struct dsm_driver *d = enter_as_main("CREATE");
-    dsm_rank_t rank = program.next_rank % d->config.n_ranks;
-    if (program.is_private && rank == 0 && d->config.n_ranks > 1)
-        rank = 1; /* main() has the copy of rank 0 */
-    program.next_rank = rank + 1;
-    create(d, function, rank);
+    create(d, function, next_rank(d));
 }
 
 void dsm_parmacs_create_team(void (*function)(void), long n)
@@ -326,7 +340,8 @@ void dsm_parmacs_create_team(void (*function)(void), long n)
     struct dsm_driver *d = enter_as_main("CREATE");
     program.has_team = true;
     for (long i = 1; i < n; i++)
-        create(d, function, (dsm_rank_t)(i % d->config.n_ranks));
+        create(d, function,
+               program.is_private ? next_rank(d) : (dsm_rank_t)(i % d->config.n_ranks));
     function();
 }
 
@@ -335,7 +350,7 @@ static void take_end(struct dsm_driver *d)
     struct dsm_work_item item;
     dsm_work_take(d, &item);
     if (item.kind == DSM_WORK_ENDED)
-        count_end();
+        count_end(item.from);
 }
 
 void dsm_parmacs_wait_for_end(long n)

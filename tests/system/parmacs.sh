@@ -66,6 +66,7 @@ for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
     expect 0 '^right$' '' "$dsmrun" -n 2 "$team" 3 exec
     expect 0 '^right$' '' "$dsmrun" -n 3 "$team" 4 exit-in-worker
     expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private
+    expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private-beside
     expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 4 malloc
 done
 unset DSM_TRAP
