@@ -3,6 +3,8 @@
  * one line where the macro's user could not look at an error. */
 #define _GNU_SOURCE
 #include "parmacs/program.h"
+#include "runtime/api.h"
+#include "runtime/heap.h"
 #include "runtime/thread.h"
 #include <dsm/dsm.h>
 #include <dsm/parmacs.h>
@@ -55,6 +57,14 @@ void dsm_parmacs_free(void *ptr)
     if (dsm_free(ptr) < 0)
         dsm_program_fail("G_FREE: 0x%lx is not memory from G_MALLOC",
                          (unsigned long)(uintptr_t)ptr);
+}
+
+size_t dsm_program_usable_bytes(void *ptr)
+{
+    uint64_t bytes = 0;
+    if (dsm_api_refusal() || dsm_heap_size(dsm_api_driver(), ptr, &bytes))
+        return 0;
+    return bytes;
 }
 
 void dsm_parmacs_lock(const void *lock)

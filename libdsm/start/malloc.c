@@ -5,6 +5,7 @@
  * the C library's and libdsm's memory stays private, and free() takes both kinds.
  */
 #include <dsm/dsm.h>
+#include <dsm/parmacs.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,13 +15,17 @@ void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *ptr, size_t size);
 void __real_free(void *ptr);
 void *__real_aligned_alloc(size_t alignment, size_t size);
+size_t __real_malloc_usable_size(void *ptr);
 void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *ptr, size_t size);
+void *__wrap_reallocarray(void *ptr, size_t count, size_t size);
 void __wrap_free(void *ptr);
+size_t __wrap_malloc_usable_size(void *ptr);
 void *__wrap_aligned_alloc(size_t alignment, size_t size);
 void *__wrap_memalign(size_t alignment, size_t size);
 void *__wrap_valloc(size_t size);
+void *__wrap_pvalloc(size_t size);
 int __wrap_posix_memalign(void **out, size_t alignment, size_t size);
 char *__wrap_strdup(const char *text);
 char *__wrap_strndup(const char *text, size_t len);
@@ -62,12 +67,26 @@ void *__wrap_realloc(void *ptr, size_t size)
     return is_shared(ptr) ? dsm_realloc(ptr, size) : __real_realloc(ptr, size);
 }
 
+void *__wrap_reallocarray(void *ptr, size_t count, size_t size)
+{
+    size_t bytes;
+    if (!__builtin_mul_overflow(count, size, &bytes))
+        return __wrap_realloc(ptr, bytes);
+    errno = ENOMEM;
+    return NULL;
+}
+
 void __wrap_free(void *ptr)
 {
     if (!is_shared(ptr))
         __real_free(ptr);
     else if (is_open())
         (void)dsm_free(ptr); /* which says what was wrong */
+}
+
+size_t __wrap_malloc_usable_size(void *ptr)
+{
+    return is_shared(ptr) ? dsm_program_usable_bytes(ptr) : __real_malloc_usable_size(ptr);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
@@ -83,6 +102,14 @@ void *__wrap_memalign(size_t alignment, size_t size)
 void *__wrap_valloc(size_t size)
 {
     return __wrap_aligned_alloc(4096, size);
+}
+
+void *__wrap_pvalloc(size_t size)
+{
+    if (size <= SIZE_MAX - 4095)
+        return __wrap_aligned_alloc(4096, (size + 4095) / 4096 * 4096);
+    errno = ENOMEM;
+    return NULL;
 }
 
 int __wrap_posix_memalign(void **out, size_t alignment, size_t size)

@@ -65,6 +65,10 @@ typedef int dsm_main_function(int argc, char **argv, char **envp);
 DSM_API int dsm_program_run(unsigned flags, int argc, char **argv, char **envp,
                             dsm_main_function *program);
 
+/* malloc_usable_size for shared memory, for the start object of dsmcc --shared-malloc; 0 for what
+ * is no live block. */
+DSM_API size_t dsm_program_usable_bytes(void *ptr);
+
 DSM_API void dsm_parmacs_initenv(void);
 DSM_API void dsm_parmacs_end(void) __attribute__((noreturn)); /* exit(0) */
 /* One worker on the next rank. */
