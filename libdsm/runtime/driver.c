@@ -401,7 +401,9 @@ int dsm_driver_open(struct dsm_driver *d, const struct dsm_driver_config *config
                              .faulting_unit = DSM_PAGE_NONE,
                              .async_wake_fd = -1,
                              .n_processors = (uint32_t)get_nprocs(),
-                             .timer_at_ns = UINT64_MAX};
+                             .timer_at_ns = UINT64_MAX,
+                             .core_timer_at_ns = UINT64_MAX,
+                             .locks_timer_at_ns = UINT64_MAX};
     int error = dsm_placement_init(&d->placement, config->n_ranks);
     if (error)
         return error;

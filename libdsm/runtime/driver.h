@@ -160,7 +160,7 @@ struct dsm_driver {
 
     struct dsm_waiter *waiting; /* all waits of this process, oldest first */
     struct dsm_waiter *reader;  /* the one that reads, or NULL */
-    bool is_claimed; /* the network is claimed for waiting threads */
+    bool is_claimed;            /* the network is claimed for waiting threads */
     _Atomic uint64_t crowded_until_ns, crowded_span_ns; /* no polling until then; see waiters.c */
     struct dsm_async_fault *async_faults;               /* under way */
     struct dsm_async_fault *async_table; /* DSM_TID_LIMIT entries; NULL but for uffd */
@@ -169,7 +169,9 @@ struct dsm_driver {
     uint32_t n_processors;
     _Atomic uint64_t recent_wait_ns; /* smoothed length of waits */
 
-    _Atomic uint64_t timer_at_ns; /* what the core asked for; UINT64_MAX: nothing */
+    _Atomic uint64_t timer_at_ns; /* the earlier of the two below; UINT64_MAX: none */
+    uint64_t core_timer_at_ns;    /* what the core asked for, and what locks did */
+    uint64_t locks_timer_at_ns;
     void (*arm_timer)(void *user, uint64_t at_ns);
     void (*wake_service)(void *user); /* the heap or the bell has something to answer */
     void *service;
@@ -228,7 +230,9 @@ void dsm_driver_send_bytes(struct dsm_driver *driver, dsm_rank_t to, enum dsm_la
                            struct dsm_message *message, const void *payload);
 /* Pushes what was queued to the sockets. Not under the lock. */
 void dsm_driver_flush(struct dsm_driver *driver);
-/* The core's timer, if its time has come. Takes the lock. */
+/* When locks want to be called (dsm_locks_on_timer); UINT64_MAX: not. (locked) */
+void dsm_driver_set_locks_timer(struct dsm_driver *driver, uint64_t at_ns);
+/* The core's timer and that of locks, if their time has come. Takes the lock. */
 void dsm_driver_timer(struct dsm_driver *driver, uint64_t now_ns);
 /* The thread goes on without it, or fails: out of the list, and the core hears of it. (locked) */
 void dsm_driver_end_async_fault(struct dsm_driver *driver, struct dsm_async_fault *fault,
@@ -279,7 +283,8 @@ void dsm_waiter_complete(struct dsm_driver *driver, struct dsm_waiter *waiter, i
  * ended. (locked) */
 void dsm_waiters_thread_is_stuck(struct dsm_driver *driver, uint32_t tid);
 void dsm_waiters_thread_goes_on(struct dsm_driver *driver);
-/* From time to time: takes the reading from a thread that a signal handler keeps. Takes the lock. */
+/* From time to time: takes the reading from a thread that a signal handler keeps. Takes the lock.
+ */
 void dsm_waiters_watch(struct dsm_driver *driver);
 /* Completes all that wait for the unit. (locked) */
 void dsm_waiters_wake_unit(struct dsm_driver *driver, dsm_page_t unit, int error, dsm_rank_t rank);

@@ -407,6 +407,23 @@ static void give_back(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
         die("giving memory back", error, first);
 }
 
+static void set_timer(struct dsm_driver *d)
+{
+    uint64_t at_ns =
+        d->core_timer_at_ns < d->locks_timer_at_ns ? d->core_timer_at_ns : d->locks_timer_at_ns;
+    if (at_ns == atomic_load(&d->timer_at_ns))
+        return;
+    atomic_store(&d->timer_at_ns, at_ns);
+    if (d->arm_timer)
+        d->arm_timer(d->service, at_ns);
+}
+
+void dsm_driver_set_locks_timer(struct dsm_driver *d, uint64_t at_ns)
+{
+    d->locks_timer_at_ns = at_ns;
+    set_timer(d);
+}
+
 /* Carries one action out, on n_units units; true when it is an effect that is finished now. next:
  * the place in the list behind it. */
 static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_t n_units,
@@ -451,9 +468,8 @@ static bool run_action(struct dsm_driver *d, const struct dsm_action *a, uint32_
         wake_unit(d, a->page, DSM_E_NOMEM, DSM_RANK_NONE);
         return false;
     case DSM_ACTION_TIMER:
-        atomic_store(&d->timer_at_ns, a->at_ns);
-        if (d->arm_timer)
-            d->arm_timer(d->service, a->at_ns);
+        d->core_timer_at_ns = a->at_ns;
+        set_timer(d);
         return false;
     case DSM_ACTION_LOCK_LEND:
         dsm_locks_on_lend(d, a->id, a->message.flags);
@@ -531,11 +547,19 @@ int dsm_driver_step(struct dsm_driver *d, const struct dsm_event *event)
 void dsm_driver_timer(struct dsm_driver *d, uint64_t now_ns)
 {
     dsm_mutex_lock(&d->lock);
-    if (now_ns >= atomic_load(&d->timer_at_ns)) {
-        atomic_store(&d->timer_at_ns, UINT64_MAX);
+    if (now_ns < atomic_load(&d->timer_at_ns)) { /* another thread was here first */
+        dsm_mutex_unlock(&d->lock);
+        return;
+    }
+    atomic_store(&d->timer_at_ns, UINT64_MAX); /* it has gone off: to be armed anew */
+    if (now_ns >= d->core_timer_at_ns) {
+        d->core_timer_at_ns = UINT64_MAX;
         struct dsm_event event = {.type = DSM_EVENT_TIMER, .now_ns = now_ns};
         dsm_driver_step(d, &event);
     }
+    if (now_ns >= d->locks_timer_at_ns)
+        dsm_locks_on_timer(d, now_ns);
+    set_timer(d);
     dsm_mutex_unlock(&d->lock);
     dsm_driver_flush(d);
 }

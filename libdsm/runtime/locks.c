@@ -12,8 +12,12 @@
  * CONTENDED tells the holder to release through the slow path: a thread of this rank queues, or the
  * token was recalled. A recall is served before the rank's own queue: ranks take turns.
  *
+ * A turn is one hold, or a tenure (tenure.h) where threads here would want the token back at once.
+ * While a tenure runs the fast path stays open although the token was recalled: who releases looks
+ * whether it is over, and for a lock that nobody takes any more the driver's timer does.
+ *
  * A token that comes from a rank whose threads want it again will be recalled, but maybe later than
- * a thread here could take the lock a thousand times. So it serves one thread and is then parked:
+ * a thread here could take the lock a thousand times. So it serves one turn and is then parked:
  * CONTENDED, held by nobody, until the recall comes.
  *
  * A thread that waits for a time and gives up leaves the queue; its rank's place in the queue of
@@ -26,6 +30,7 @@
 #include "base/errors.h"
 #include "base/log.h"
 #include "runtime/observe.h"
+#include "runtime/tenure.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -45,6 +50,10 @@ struct dsm_lock_record {
     struct dsm_lock_waiter *first, **last;
     uint64_t id;
     _Atomic uint64_t retakes; /* by the holder, while it holds: nobody else adds */
+    uint64_t n_served;        /* holds that were given to the queue */
+    struct dsm_tenure tenure;
+    uint64_t look_ns;             /* when to look at the tenure; 0: not in the list of those */
+    struct dsm_lock_record *kept; /* the next in that list */
     struct dsm_lock_record *_Atomic chain;
     struct dsm_lock_record *all;
 };
@@ -55,8 +64,9 @@ struct dsm_lock_record {
 struct dsm_locks {
     struct dsm_lock_record *_Atomic *buckets;
     struct dsm_lock_record *all;
-    uint64_t lowest, highest; /* ids of the records */
-    uint64_t generation;      /* tells thread-local caches of one dsm_init from those of another */
+    struct dsm_lock_record *kept; /* recalled, and kept for a tenure */
+    uint64_t lowest, highest;     /* ids of the records */
+    uint64_t generation; /* tells thread-local caches of one dsm_init from those of another */
 };
 
 static _Atomic uint64_t lock_generation;
@@ -163,8 +173,10 @@ static void ask(struct dsm_driver *d, struct dsm_lock_record *r, bool is_try)
     bool is_async = true;
     for (const struct dsm_lock_waiter *w = r->first; w; w = w->next)
         is_async &= w->may_give_up;
+    uint64_t now_ns = dsm_clock_ns();
+    dsm_tenure_asked(&r->tenure, now_ns);
     struct dsm_event event = {.type = DSM_EVENT_LOCK_ACQUIRE,
-                              .now_ns = dsm_clock_ns(),
+                              .now_ns = now_ns,
                               .lock = {.id = r->id, .is_async = is_async, .is_try = is_try}};
     dsm_driver_step(d, &event);
 }
@@ -193,30 +205,71 @@ static bool is_to_be_told(const struct dsm_lock_record *r)
     return r->first && (r->first->is_gone || (r->is_ended && !r->first->is_ending));
 }
 
+static bool has_tenure(const struct dsm_lock_record *r)
+{
+    return atomic_load_explicit(&r->tenure.until_ns, memory_order_relaxed) != 0;
+}
+
+static uint64_t count_holds(const struct dsm_lock_record *r)
+{
+    return atomic_load_explicit(&r->retakes, memory_order_relaxed) + r->n_served;
+}
+
 /* This rank has the lock and nobody holds it: the first in its queue gets it, or it is kept.
  * (locked) */
 static void settle(struct dsm_driver *d, struct dsm_lock_record *r)
 {
+    bool is_next_elsewhere = (r->is_recalled || r->is_expected) && !has_tenure(r);
     while (is_to_be_told(r))
         dsm_waiter_complete(d, &take_first(r)->wait, DSM_E_GONE, DSM_RANK_NONE);
     if (!r->first) {
-        r->is_parked = r->is_expected;
+        r->is_parked = is_next_elsewhere;
         r->is_ended &= r->is_parked; /* who ended it will not recall it: that rank is gone */
-        atomic_store(&r->word, r->is_expected ? CONTENDED : FREE);
+        atomic_store(&r->word, r->is_parked ? CONTENDED : FREE);
         return;
     }
     struct dsm_lock_waiter *first = take_first(r);
     int error = begin_hold(r, first->wait.thread);
     r->is_ended = false;
-    atomic_store(&r->word, r->first || r->is_recalled || r->is_expected ? CONTENDED : HELD);
+    r->n_served++;
+    /* Where a tenure is due, it begins when this hold ends. */
+    bool is_due = dsm_tenure_is_due(&r->tenure, r->first != NULL);
+    atomic_store(&r->word, r->first || is_next_elsewhere || is_due ? CONTENDED : HELD);
     dsm_waiter_complete(d, &first->wait, error, DSM_RANK_NONE);
+}
+
+/* (locked) */
+static void forget_look(struct dsm_driver *d, struct dsm_lock_record *r)
+{
+    if (r->look_ns == 0)
+        return;
+    r->look_ns = 0;
+    struct dsm_lock_record **at = &d->locks->kept;
+    while (*at != r)
+        at = &(*at)->kept;
+    *at = r->kept;
+}
+
+/* (locked) */
+static void look_later(struct dsm_driver *d, struct dsm_lock_record *r, uint64_t at_ns)
+{
+    if (r->look_ns == 0) {
+        r->kept = d->locks->kept;
+        d->locks->kept = r;
+    }
+    r->look_ns = at_ns;
+    if (at_ns < d->locks_timer_at_ns)
+        dsm_driver_set_locks_timer(d, at_ns);
 }
 
 /* The token goes back; asks for it again when threads of this rank queue. (locked) */
 static void give_back(struct dsm_driver *d, struct dsm_lock_record *r)
 {
+    uint64_t now_ns = dsm_clock_ns();
+    forget_look(d, r);
+    dsm_tenure_left(&r->tenure, now_ns);
     struct dsm_event event = {.type = DSM_EVENT_LOCK_RETURNED,
-                              .now_ns = dsm_clock_ns(),
+                              .now_ns = now_ns,
                               .lock = {.id = r->id,
                                        .wants_again = r->first != NULL,
                                        .is_abandoned = r->is_abandoned,
@@ -229,10 +282,26 @@ static void give_back(struct dsm_driver *d, struct dsm_lock_record *r)
         ask(d, r, false);
 }
 
+/* At a release: whether threads of this rank may have it again before others. (locked) */
+static bool goes_on_here(struct dsm_driver *d, struct dsm_lock_record *r)
+{
+    uint64_t now_ns = dsm_clock_ns();
+    bool is_due = dsm_tenure_is_due(&r->tenure, r->first != NULL);
+    if (r->is_ended || (has_tenure(r) && dsm_tenure_is_over(&r->tenure, now_ns, count_holds(r))))
+        dsm_tenure_end(&r->tenure);
+    else if (is_due)
+        dsm_tenure_begin(&r->tenure, now_ns, count_holds(r));
+    if (has_tenure(r) && r->is_recalled && r->look_ns == 0)
+        look_later(d, r, dsm_tenure_first_look_ns(&r->tenure, now_ns, count_holds(r)));
+    return has_tenure(r);
+}
+
 /* The holder has let go. (locked) */
 static void pass_on(struct dsm_driver *d, struct dsm_lock_record *r)
 {
-    if (r->is_recalled) {
+    if (goes_on_here(d, r)) {
+        settle(d, r);
+    } else if (r->is_recalled) {
         give_back(d, r);
     } else if (r->is_expected) {
         r->is_parked = true;
@@ -374,8 +443,9 @@ int dsm_locks_release(struct dsm_driver *d, uint64_t id)
         return DSM_E_NOMEM;
     if (atomic_load_explicit(&r->holder, memory_order_relaxed) != &dsm_thread_self)
         return DSM_E_NOTHELD;
+    bool is_over = has_tenure(r) && dsm_tenure_is_over(&r->tenure, dsm_clock_ns(), count_holds(r));
     end_hold(r, &dsm_thread_self);
-    if (change(r, HELD, FREE))
+    if (!is_over && change(r, HELD, FREE))
         return 0;
 
     struct dsm_driver_guard guard;
@@ -439,6 +509,7 @@ void dsm_locks_on_lend(struct dsm_driver *d, uint64_t id, uint8_t flags)
     /* On its way as ended it was wanted by this rank. */
     r->is_expected = flags & DSM_MSG_F_WANTED && !(r->is_ended && has_ending(r));
     r->is_abandoned = flags & DSM_MSG_F_ABANDONED;
+    dsm_tenure_arrived(&r->tenure);
     settle(d, r);
 }
 
@@ -456,12 +527,47 @@ void dsm_locks_on_recall(struct dsm_driver *d, uint64_t id, uint8_t flags)
         return;
     r->is_recalled = true;
     r->is_expected = false;
+    uint64_t now_ns = dsm_clock_ns(), holds = count_holds(r);
+    if (has_tenure(r) && dsm_tenure_is_over(&r->tenure, now_ns, holds))
+        dsm_tenure_end(&r->tenure);
+    if (has_tenure(r) && !(flags & DSM_MSG_F_TRY)) {
+        look_later(d, r, dsm_tenure_first_look_ns(&r->tenure, now_ns, holds));
+        return;
+    }
     if (r->is_parked || take_or_contend(r)) {
         give_back(d, r);
         return;
     }
     if (flags & DSM_MSG_F_TRY)
         say_held(d, r);
+}
+
+/* Looks at a lock that is kept for a tenure. (locked) */
+static void look(struct dsm_driver *d, struct dsm_lock_record *r, uint64_t now_ns)
+{
+    uint64_t again_ns =
+        dsm_tenure_look(&r->tenure, now_ns, count_holds(r), atomic_load(&r->word) == FREE);
+    if (again_ns) {
+        look_later(d, r, again_ns);
+        return;
+    }
+    forget_look(d, r);
+    dsm_tenure_end(&r->tenure);
+    if (take_or_contend(r)) /* else who holds it gives it back */
+        give_back(d, r);
+}
+
+void dsm_locks_on_timer(struct dsm_driver *d, uint64_t now_ns)
+{
+    uint64_t next_ns = UINT64_MAX;
+    for (struct dsm_lock_record *r = d->locks->kept, *after; r; r = after) {
+        after = r->kept;
+        if (r->look_ns <= now_ns)
+            look(d, r, now_ns);
+    }
+    for (struct dsm_lock_record *r = d->locks->kept; r; r = r->kept)
+        next_ns = r->look_ns < next_ns ? r->look_ns : next_ns;
+    dsm_driver_set_locks_timer(d, next_ns);
 }
 
 void dsm_locks_on_busy(struct dsm_driver *d, uint64_t id)

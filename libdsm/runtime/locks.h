@@ -44,6 +44,8 @@ uint64_t dsm_locks_retakes(struct dsm_driver *driver);
 void dsm_locks_on_lend(struct dsm_driver *driver, uint64_t id, uint8_t flags);
 void dsm_locks_on_recall(struct dsm_driver *driver, uint64_t id, uint8_t flags);
 void dsm_locks_on_busy(struct dsm_driver *driver, uint64_t id);
+/* The time that locks asked for with dsm_driver_set_locks_timer has come. (locked) */
+void dsm_locks_on_timer(struct dsm_driver *driver, uint64_t now_ns);
 /* A rank is gone; after the core has heard of it. (locked) */
 void dsm_locks_on_dead(struct dsm_driver *driver);
 /* Without the lock: a lock that is just being made may be missed. */

@@ -287,6 +287,42 @@ static void scenario_fair(void)
     CHECK(most <= 2 * least);
 }
 
+/* ---- tokens that are kept for a while ------------------------------------------------------- */
+
+/* All ranks take the lock again and again until the counter is there, so that they come to keep the
+ * token. */
+static void take_until(uint64_t count)
+{
+    for (bool goes_on = true; goes_on;) {
+        OK(dsm_lock(name(LOCK)));
+        goes_on = sh->counter < count;
+        sh->counter += goes_on;
+        OK(dsm_unlock(name(LOCK)));
+    }
+}
+
+/* One rank then has no more use for it, and no call into the library that could tell it that others
+ * have: they get it all the same. It waits for that without a call, too. */
+static void scenario_kept(void)
+{
+    volatile uint64_t *given;
+    set_up();
+    given = sh->given;
+    for (uint32_t i = 0; i < 100; i++) {
+        take_until(200 * (i + 1));
+        if (dsm_rank() == 0) {
+            while (given[1] <= i)
+                sched_yield();
+        } else {
+            OK(dsm_lock(name(LOCK)));
+            given[dsm_rank()] = i + 1;
+            OK(dsm_unlock(name(LOCK)));
+        }
+    }
+    CHECK(sh->counter == 200 * 100);
+    OK(dsm_barrier());
+}
+
 /* ---- waits that are given up --------------------------------------------------------------- */
 
 static _Atomic uint32_t n_locked, n_timed_out;
@@ -772,10 +808,15 @@ int main(int argc, char **argv)
         const char *name;
         void (*run)(void);
     } scenarios[] = {
-        {"objects", scenario_objects},       {"fair", scenario_fair},
-        {"timed", scenario_timed},           {"errors", scenario_errors},
-        {"survive", scenario_survive},       {"survive-home", scenario_survive_the_other},
-        {"distribute", scenario_distribute}, {"destroyed", scenario_destroyed},
+        {"objects", scenario_objects},
+        {"fair", scenario_fair},
+        {"timed", scenario_timed},
+        {"errors", scenario_errors},
+        {"survive", scenario_survive},
+        {"survive-home", scenario_survive_the_other},
+        {"distribute", scenario_distribute},
+        {"destroyed", scenario_destroyed},
+        {"kept", scenario_kept},
     };
     for (size_t i = 0; argc > 1 && i < sizeof scenarios / sizeof *scenarios; i++) {
         if (strcmp(argv[1], scenarios[i].name) != 0)

@@ -38,6 +38,9 @@ done
 unset DSM_TRAP
 expect 0 '' "$sync" objects
 expect 0 '' "$dsmrun" -n 4 "$sync" fair
+for n in 2 3; do
+    expect 0 '' "$dsmrun" -n $n "$sync" kept
+done
 for n in 1 2 3; do
     expect 0 '' "$dsmrun" -n $n "$sync" timed
     expect 0 '' "$dsmrun" -n $n "$sync" destroyed
@@ -49,7 +52,7 @@ for scenario in survive survive-home; do # the manager of all objects dies, or s
     expect 137 'going on without it|died of signal 9|waits in a collective' \
         env DSM_ON_LOSS=continue "$dsmrun" -n 3 "$sync" $scenario
 done
-left=$(pgrep -f "^[^ ]*/(lt-)?sync (objects|fair|timed|destroyed|errors|survive|distribute)" | wc -l)
+left=$(pgrep -f "^[^ ]*/(lt-)?sync (objects|fair|kept|timed|destroyed|errors|survive|distribute)" | wc -l)
 [ "$left" -eq 0 ] || { failed=$((failed + 1)); echo "FAILED: $left processes are left behind"; }
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
