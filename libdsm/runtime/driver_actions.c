@@ -10,11 +10,11 @@
 #include "base/log.h"
 #include "runtime/collective.h"
 #include "runtime/driver.h"
+#include "runtime/sending.h"
 #include "runtime/heap.h"
 #include "runtime/locks.h"
 #include "runtime/sync.h"
 #include "runtime/observe.h"
-#include "wire/frame.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -53,43 +53,11 @@ static uint64_t cookie_of(uint64_t what, uint32_t n_units, unsigned kind)
     return what << COOKIE_BITS | (uint64_t)n_units << COOKIE_KIND_BITS | kind;
 }
 
-static void send_header(struct dsm_driver *d, dsm_rank_t to, unsigned lane,
-                        const struct dsm_message *m, const void *payload, uint64_t cookie,
-                        int *error_out)
-{
-    uint8_t header[DSM_MESSAGE_HEADER_BYTES];
-    dsm_frame_encode(m, header);
-    uint32_t key = payload ? m->key : 0; /* without bytes it is in the header */
-    int error =
-        d->net ? d->net_ops->send(d->net, to, lane, header, payload, cookie, key) : DSM_E_PEER;
-    if (error == DSM_E_NOMEM)
-        dsm_log(DSM_LOG_ERROR, "the send queue to rank %u is full: message type %u is lost", to,
-                m->type);
-    atomic_store_explicit(&d->has_unsent, true, memory_order_release);
-    *error_out = error;
-}
-
-void dsm_driver_send_bytes(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane,
-                           struct dsm_message *m, const void *payload)
-{
-    int error; /* a lost peer is told by on_lost */
-    m->epoch = d->config.epoch;
-    m->job = d->config.job;
-    m->from = d->config.self;
-    send_header(d, to, lane, m, payload, 0, &error);
-}
-
-void dsm_driver_send(struct dsm_driver *d, dsm_rank_t to, enum dsm_lane lane, struct dsm_message *m)
-{
-    dsm_driver_send_bytes(d, to, lane, m, NULL);
-}
-
 /* A request for bytes, or the order that our own one became where its home is here: says how the
  * bytes may be written straight into their frame. */
 static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
 {
     struct dsm_message m = a->message;
-    int error; /* a lost peer is told by on_lost */
     bool is_ours =
         m.type == DSM_MSG_REQUEST || (m.type == DSM_MSG_FORWARD && m.peer == d->config.self);
     if (is_ours && d->net && d->net_ops->landing) {
@@ -98,7 +66,7 @@ static void send_from_core(struct dsm_driver *d, const struct dsm_action *a)
         m.key = d->net_ops->landing(d->net, d->region->frame + (m.object << DSM_PAGE_SHIFT),
                                     (size_t)n_pages << DSM_PAGE_SHIFT);
     }
-    send_header(d, a->to, a->lane, &m, NULL, 0, &error);
+    dsm_driver_send_frame(d, a->to, a->lane, &m, NULL, 0); /* a lost peer is told by on_lost */
 }
 
 static void finish_effects(struct dsm_driver *d, dsm_page_t unit, uint32_t n_units)
@@ -114,12 +82,10 @@ static int send_chunk(struct dsm_driver *d, struct dsm_bulk_send *b, uint64_t co
     struct dsm_message m = b->message;
     uint32_t left = m.count * m.room - b->at;
     const uint8_t *bytes = d->region->frame + (m.object << DSM_PAGE_SHIFT) + b->at;
-    int error;
     m.offset = b->at;
     m.len = left < DSM_MESSAGE_CHUNK_BYTES ? left : DSM_MESSAGE_CHUNK_BYTES;
-    send_header(d, b->to, b->lane, &m, bytes, cookie, &error);
     b->at += m.len;
-    return error;
+    return dsm_driver_send_frame(d, b->to, b->lane, &m, bytes, cookie);
 }
 
 /* A chunk of a bulk transfer has left: the next one, behind what was queued meanwhile. */
@@ -208,16 +174,6 @@ void dsm_driver_on_sent(void *user, uint64_t cookie)
     else
         finish_effects(d, cookie >> COOKIE_BITS, n_units);
     dsm_mutex_unlock(&d->lock);
-}
-
-void dsm_driver_flush(struct dsm_driver *d)
-{
-    /* on_sent may queue the next chunk of a bulk transfer while the one before is flushed. */
-    while (atomic_load_explicit(&d->has_unsent, memory_order_acquire)) {
-        atomic_store(&d->has_unsent, false);
-        if (d->net)
-            d->net_ops->flush(d->net);
-    }
 }
 
 /* ---- actions ------------------------------------------------------------------------------- */
