@@ -111,7 +111,10 @@ enum dsm_profile_word {
     XX(private_asked, "units advised private that other ranks asked for")                          \
     XX(evicted_zero, "units given up for memory, never written")                                   \
     XX(evicted_shared, "units given up for memory, copies")                                        \
-    XX(evicted_owned, "units given up for memory, moved to another rank")
+    XX(evicted_owned, "units given up for memory, moved to another rank")                          \
+    XX(ahead_write_asked, "pages asked for ahead to be written")                                   \
+    XX(ahead_write_used, "pages asked for ahead and written, by samples")                          \
+    XX(ahead_write_wasted, "pages asked for ahead and lost unwritten, by samples")
 
 enum dsm_profile_counter {
 #define XX(name, text) DSM_PROFILE_COUNTER_##name,

@@ -271,7 +271,6 @@ static void put_hints(const struct writer *w)
 
         put(w, hint->next);
         w->out->put_time(w->out->user, hint->deadline_ns);
-        put(w, (uint64_t)hint->step_pages);
         put(w, hint->left_pages << 8 | hint->access);
     }
     put(w, UINT64_MAX);

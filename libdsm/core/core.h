@@ -87,8 +87,8 @@ void dsm_core_inspect(const struct dsm_core *core, dsm_page_t page,
  * is being done with them. */
 bool dsm_core_is_unused(const struct dsm_core *core, dsm_page_t first, uint64_t n_pages);
 
-/* Whether a unit is on its way that a thread asked for, be it still waiting or not: the answers come
- * on the reply lane. */
+/* Whether a unit is on its way that a thread asked for, be it still waiting or not: the answers
+ * come on the reply lane. */
 bool dsm_core_awaits_replies(const struct dsm_core *core);
 
 /* Whether synchronisation objects are kept here. Without the driver's lock: one that is just being
@@ -101,7 +101,8 @@ struct dsm_core_counters {
     uint64_t prefetch_late;    /* pages not asked for before their deadline */
     uint64_t private_asked;    /* units that are private by advice, and others asked for */
     uint64_t pins, pins_ended; /* units; ended by the time given while others waited */
-    uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages */
+    uint64_t ahead_asked, ahead_used, ahead_wasted; /* pages, for reading; then for writing */
+    uint64_t ahead_write_asked, ahead_write_used, ahead_write_wasted;
     /* Units: found to migrate, and found not to (as home); granted as the only copy for reading,
      * and of these written later without asking anybody. */
     uint64_t migratory_found, migratory_undone, migratory_reads, migratory_writes;

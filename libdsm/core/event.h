@@ -11,13 +11,14 @@
  * driver (thread-local), zeroed at first, written by the core alone.
  */
 #define DSM_THREAD_KEEPS  8
-#define DSM_THREAD_TRAILS 4
-#define DSM_TRAIL_STEPS   4
-/* The last faults of a thread in one allocation. */
+#define DSM_THREAD_TRAILS 8
+#define DSM_TRAIL_STEPS   8
+/* The last faults of a thread in one area with one access. */
 struct dsm_core_trail {
     dsm_page_t area;                /* its first page + 1; 0: unused */
     dsm_page_t last;                /* unit */
-    int64_t steps[DSM_TRAIL_STEPS]; /* in pages, newest first */
+    int64_t steps[DSM_TRAIL_STEPS]; /* in pages, newest first; 0: not yet that many */
+    uint8_t access;
 };
 struct dsm_core_thread {
     uint64_t ip;                          /* instruction of the last fault */
@@ -86,6 +87,8 @@ struct dsm_event {
             uint64_t n_pages;
             uint8_t access;
             uint64_t deadline_ns; /* given up when it has not been asked for by then; 0: never */
+            bool is_sample; /* the first unit is left for its first use to be seen, as ahead.c does
+                             */
         } prefetch;
         struct {
             dsm_page_t page; /* any of the unit */

@@ -85,7 +85,8 @@ void dsm_hold_begin(struct dsm_step *s, struct dsm_copy *copy)
 
 int dsm_hold_pin(struct dsm_step *s, struct dsm_copy *copy, uint8_t access, uint64_t until_ns)
 {
-    if (dsm_copy_access(copy) < access || !(copy->flags & DSM_COPY_F_MAPPED))
+    if (dsm_copy_access(copy) < access || !(copy->flags & DSM_COPY_F_MAPPED) ||
+        (access == DSM_ACCESS_WRITE && dsm_copy_is_write_marker(copy)))
         return DSM_E_BUSY;
     if (copy->n_pins > 0 && copy->pin_until_ns <= s->now_ns && copy->order_head)
         return DSM_E_BUSY; /* it is about to go */

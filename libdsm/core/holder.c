@@ -103,16 +103,29 @@ static void carry_out_invalidate(struct dsm_step *s, struct dsm_copy *copy,
     answer_after_effects(s, copy, order);
 }
 
-static void carry_out_read(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_order *order)
+/* Another rank reads as well. */
+static void give_up_writing(struct dsm_step *s, struct dsm_copy *copy)
 {
     if (copy->state == DSM_COPY_OWNED_CLEAN) {
         if (!dsm_planted(DSM_PLANT_CLEAN_STAYS))
             dsm_copy_move(s->core, copy, DSM_COPY_OWNED_READ);
-    } else if (copy->state == DSM_COPY_OWNED_WRITE && !dsm_planted(DSM_PLANT_NO_DOWNGRADE)) {
+    } else if (copy->state != DSM_COPY_OWNED_WRITE) {
+        return;
+    } else if (dsm_copy_is_write_marker(copy)) { /* not mapped for writing yet */
+        if (dsm_planted(DSM_PLANT_SAMPLE_STAYS))
+            return;
+        dsm_ahead_lose(s->core, copy);
+        dsm_copy_move(s->core, copy, DSM_COPY_OWNED_READ);
+    } else if (!dsm_planted(DSM_PLANT_NO_DOWNGRADE)) {
         s->core->counters.downgrades++;
         dsm_copy_move(s->core, copy, DSM_COPY_OWNED_READ);
         dsm_emit_effect(s, copy, DSM_ACTION_DOWNGRADE);
     }
+}
+
+static void carry_out_read(struct dsm_step *s, struct dsm_copy *copy, const struct dsm_order *order)
+{
+    give_up_writing(s, copy);
     send_bytes(s, copy, order);
 }
 

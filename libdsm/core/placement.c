@@ -145,6 +145,16 @@ const struct dsm_placement_entry *dsm_placement_find(const struct dsm_placement_
     return &placement->entries[at - 1];
 }
 
+void dsm_placement_gap(const struct dsm_placement_table *placement, dsm_page_t page,
+                       dsm_page_t *first_out, dsm_page_t *end_out)
+{
+    const struct dsm_placement_entry *entries = placement->entries;
+    size_t at = count_up_to(placement, page);
+
+    *first_out = at > 0 ? entries[at - 1].first + entries[at - 1].n_pages : 0;
+    *end_out = at < placement->n_entries ? entries[at].first : UINT64_MAX;
+}
+
 static dsm_rank_t entry_home(const struct dsm_placement_table *p,
                              const struct dsm_placement_entry *e, dsm_page_t unit_first)
 {

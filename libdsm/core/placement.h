@@ -48,6 +48,9 @@ int dsm_placement_remove(struct dsm_placement_table *placement, dsm_page_t first
 /* The entry that covers page, or NULL. Signal-handler safe. */
 const struct dsm_placement_entry *dsm_placement_find(const struct dsm_placement_table *placement,
                                                      dsm_page_t page);
+/* The pages around one that no entry covers that none covers either. Signal-handler safe. */
+void dsm_placement_gap(const struct dsm_placement_table *placement, dsm_page_t page,
+                       dsm_page_t *first_out, dsm_page_t *end_out);
 /* Signal-handler safe. */
 struct dsm_unit dsm_placement_unit(const struct dsm_placement_table *placement, dsm_page_t page);
 

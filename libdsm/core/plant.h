@@ -31,6 +31,7 @@
     XX(CANCEL_TWICE, "a wait that was granted is told besides that it was cancelled")              \
     XX(WANTED_ALWAYS, "a lock is said to be wanted again when it is not")                          \
     XX(CLEAN_STAYS, "who read exclusively may still write alone after another has read")           \
+    XX(SAMPLE_STAYS, "a unit asked for ahead may still be written alone after another has read")   \
     XX(EXCLUSIVE_STAYS, "who hands a unit over to an exclusive reader keeps a copy")               \
     XX(PIN_FOREVER, "a pin does not end with its time")                                            \
     XX(ADVICE_UNSAID, "what a rank calls read mostly it asks for without saying so")

@@ -57,17 +57,23 @@ int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event)
     struct dsm_core *core = s->core;
     dsm_page_t first = event->prefetch.first;
     uint64_t n_pages = event->prefetch.n_pages;
+    struct dsm_hint hint;
+    struct dsm_unit unit;
 
     if (first >= core->config.n_pages || n_pages > core->config.n_pages - first ||
         (event->prefetch.access != DSM_ACCESS_READ && event->prefetch.access != DSM_ACCESS_WRITE))
         return DSM_E_INVAL;
-    if (n_pages > 0)
-        dsm_prefetch_put(core, (struct dsm_hint){.next = first,
-                                                 .left_pages = n_pages,
-                                                 .deadline_ns = event->prefetch.deadline_ns
-                                                                    ? event->prefetch.deadline_ns
-                                                                    : DSM_TIME_NONE,
-                                                 .access = event->prefetch.access});
+    hint = (struct dsm_hint){
+        .next = first,
+        .left_pages = n_pages,
+        .deadline_ns = event->prefetch.deadline_ns ? event->prefetch.deadline_ns : DSM_TIME_NONE,
+        .access = event->prefetch.access};
+    if (n_pages == 0)
+        return 0;
+    unit = dsm_placement_unit(core->config.placement, first);
+    if (event->prefetch.is_sample && dsm_prefetch_wants(core, &unit, &hint))
+        dsm_ahead_mark(core, unit.first, hint.access, 1);
+    dsm_prefetch_put(core, hint);
     return 0;
 }
 
@@ -79,7 +85,7 @@ void dsm_prefetch_forget(struct dsm_core *core, dsm_page_t first, uint64_t n_pag
         struct dsm_hint hint = core->hints[i];
         dsm_page_t end = hint.next + hint.left_pages;
 
-        if (hint.step_pages) /* rare, and short: none of it is worth the care */
+        if (hint.pattern.n_steps) /* rare, and short: none of it is worth the care */
             continue;
         if (hint.next < first + n_pages && first < end) {
             if (hint.next < first) {
@@ -103,20 +109,46 @@ struct run {
     bool is_shared; /* by advice; one request says it for all */
 };
 
-static bool is_wanted(const struct dsm_core *core, const struct dsm_unit *unit, uint8_t access,
-                      bool *has_copy_out)
+/* What nobody said is only asked for to be written where that cannot take it from a writer. */
+static bool is_safe_to_write(const struct dsm_copy *copy, const struct dsm_hint *hint)
+{
+    if (hint->access != DSM_ACCESS_WRITE || hint->kind == DSM_HINT_ASKED)
+        return true;
+    if (hint->kind == DSM_HINT_AHEAD_OWN)
+        return copy && copy->state == DSM_COPY_OWNED_READ;
+    return !copy || copy->state != DSM_COPY_ABSENT || copy->seen == 0;
+}
+
+static bool is_wanted(const struct dsm_core *core, const struct dsm_unit *unit,
+                      const struct dsm_hint *hint, bool *has_copy_out)
 {
     const struct dsm_copy *copy = dsm_copy_find(core, unit->first);
 
-    *has_copy_out = false;
+    *has_copy_out = copy && copy->state != DSM_COPY_ABSENT;
     if (unit->n_pages > core->config.n_pages - unit->first || dsm_is_dead(core, unit->home) ||
-        dsm_drop_covers(core, unit->first))
+        dsm_drop_covers(core, unit->first) || !is_safe_to_write(copy, hint))
         return false;
-    if (!copy)
-        return true;
-    *has_copy_out = copy->state != DSM_COPY_ABSENT;
-    return !dsm_copy_allows(copy, access) && !copy->pending && copy->n_effects == 0 &&
-           copy->receiving_bytes == 0 && !copy->fault_access;
+    return !copy || (!dsm_copy_allows(copy, hint->access) && !copy->pending &&
+                     copy->n_effects == 0 && copy->receiving_bytes == 0 && !copy->fault_access);
+}
+
+bool dsm_prefetch_wants(const struct dsm_core *core, const struct dsm_unit *unit,
+                        const struct dsm_hint *hint)
+{
+    bool has_copy;
+
+    return is_wanted(core, unit, hint, &has_copy);
+}
+
+/* From the unit to the next one. */
+void dsm_pattern_step(struct dsm_pattern *pattern, dsm_page_t *page, uint64_t unit_pages)
+{
+    if (pattern->n_steps == 0) {
+        *page += unit_pages;
+        return;
+    }
+    *page += (uint64_t)pattern->step_pages[pattern->at];
+    pattern->at = (pattern->at + 1) % pattern->n_steps;
 }
 
 /* Units that may be on their way now. */
@@ -143,10 +175,11 @@ static void take_run(struct dsm_core *core, struct dsm_hint *hint, uint32_t *bud
     while (hint->left_pages > 0 && *budget > 0 && run->count < DSM_RUN_MAX_UNITS) {
         struct dsm_unit unit = dsm_placement_unit(core->config.placement, hint->next);
         uint64_t passed = unit.first + unit.n_pages - hint->next;
-        bool has_copy, is_in = is_wanted(core, &unit, hint->access, &has_copy);
+        bool has_copy, is_in = is_wanted(core, &unit, hint, &has_copy);
         bool is_shared = dsm_advice_is_shared(dsm_advice_of(core, unit.first));
+        bool is_next = unit.first == run->first.first + (uint64_t)run->count * run->first.n_pages;
 
-        if (run->count > 0 && (!is_in || hint->step_pages || !has_room_for(core, run) ||
+        if (run->count > 0 && (!is_in || !is_next || !has_room_for(core, run) ||
                                unit.home != run->first.home || unit.n_pages != run->first.n_pages ||
                                has_copy != run->has_copy || is_shared != run->is_shared))
             return;
@@ -157,7 +190,7 @@ static void take_run(struct dsm_core *core, struct dsm_hint *hint, uint32_t *bud
         }
         run->count += is_in;
         (*budget)--;
-        hint->next += hint->step_pages ? (uint64_t)hint->step_pages : passed;
+        dsm_pattern_step(&hint->pattern, &hint->next, passed);
         hint->left_pages -= passed < hint->left_pages ? passed : hint->left_pages;
     }
 }

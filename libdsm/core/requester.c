@@ -85,6 +85,8 @@ void dsm_request_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access
     struct dsm_core *core = s->core;
     struct dsm_pending *pending = dsm_copy_pending(core, copy);
 
+    if (access == DSM_ACCESS_WRITE && dsm_copy_is_write_marker(copy))
+        dsm_ahead_unmark(copy); /* whoever heard of it or did not: it is written */
     if (core->drops && dsm_drop_covers(core, copy->first)) {
         dsm_request_lose(s, copy, DSM_E_RANGE, DSM_RANK_NONE);
         return;
@@ -96,8 +98,9 @@ void dsm_request_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access
     if (dsm_copy_access(copy) >= access && copy->n_effects == 0) {
         /* The kernel dropped the mapping by itself, or it was never made. */
         dsm_emit_effect(s, copy,
-                        copy->state == DSM_COPY_OWNED_WRITE ? DSM_ACTION_MAP_WRITE
-                                                            : DSM_ACTION_MAP_READ);
+                        copy->state == DSM_COPY_OWNED_WRITE && !dsm_copy_is_write_marker(copy)
+                            ? DSM_ACTION_MAP_WRITE
+                            : DSM_ACTION_MAP_READ);
         copy->flags |= DSM_COPY_F_MAPPED | DSM_COPY_F_WAKE;
         return;
     }
@@ -148,13 +151,18 @@ static void finish(struct dsm_step *s, struct dsm_copy *copy, struct dsm_pending
                                   : DSM_COPY_OWNED_CLEAN);
         core->counters.migratory_reads += !is_shared;
         if (is_zero) /* mapping it makes the frame: no trap will tell */
-            copy->flags &= (uint16_t)~DSM_COPY_F_MARKER;
-        if (is_waited || !(copy->flags & DSM_COPY_F_MARKER))
+            dsm_ahead_unmark(copy);
+        if (is_waited || !dsm_copy_is_read_marker(copy))
             map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_READ);
         break;
     case DSM_ACCESS_WRITE:
         dsm_copy_move(core, copy, DSM_COPY_OWNED_WRITE);
-        map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_WRITE);
+        if (is_zero || dsm_copy_is_read_marker(copy))
+            dsm_ahead_unmark(copy);
+        if (!dsm_copy_is_write_marker(copy))
+            map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_WRITE);
+        else if (is_waited) /* by who reads: a write would have been the sign */
+            map = dsm_emit_effect(s, copy, DSM_ACTION_MAP_READ);
         break;
     case DSM_ACCESS_OWN:
         dsm_copy_move(core, copy, DSM_COPY_OWNED_READ);

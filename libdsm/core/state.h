@@ -65,16 +65,17 @@ enum dsm_frame_class {
 };
 
 enum {
-    DSM_COPY_F_MAPPED = 1 << 0,    /* the app view shows it, as far as this rank did that */
-    DSM_COPY_F_FRAME = 1 << 1,     /* frame pages are counted: there, or about to be */
-    DSM_COPY_F_WAKE = 1 << 2,      /* WAKE is due when no effect is outstanding */
-    DSM_COPY_F_FRESH = 1 << 3,     /* granted, and no thread has been woken for it yet */
-    DSM_COPY_F_PUNCHING = 1 << 4,  /* its frame is being given back */
-    DSM_COPY_F_PUNCH_DUE = 1 << 8, /* ... by a PUNCH that waits for the effects before it */
-    DSM_COPY_F_TIMED = 1 << 5,     /* in the list of units whose orders wait for a hold's end */
-    DSM_COPY_F_STARVED = 1 << 6,   /* in the list of units that wait for frames */
-    DSM_COPY_F_OFFERED = 1 << 7,   /* offered to another rank, no answer yet or taken */
-    DSM_COPY_F_MARKER = 1 << 9,    /* its first use tells that fetching ahead pays; see ahead.c */
+    DSM_COPY_F_MAPPED = 1 << 0,     /* the app view shows it, as far as this rank did that */
+    DSM_COPY_F_FRAME = 1 << 1,      /* frame pages are counted: there, or about to be */
+    DSM_COPY_F_WAKE = 1 << 2,       /* WAKE is due when no effect is outstanding */
+    DSM_COPY_F_FRESH = 1 << 3,      /* granted, and no thread has been woken for it yet */
+    DSM_COPY_F_PUNCHING = 1 << 4,   /* its frame is being given back */
+    DSM_COPY_F_PUNCH_DUE = 1 << 8,  /* ... by a PUNCH that waits for the effects before it */
+    DSM_COPY_F_TIMED = 1 << 5,      /* in the list of units whose orders wait for a hold's end */
+    DSM_COPY_F_STARVED = 1 << 6,    /* in the list of units that wait for frames */
+    DSM_COPY_F_OFFERED = 1 << 7,    /* offered to another rank, no answer yet or taken */
+    DSM_COPY_F_MARKER = 1 << 9,     /* its first use tells that fetching ahead pays; see ahead.c */
+    DSM_COPY_F_FOR_WRITE = 1 << 10, /* with MARKER: its first write does */
 };
 
 /* One unit at this rank; only for units that were ever touched here. Kept until dropped: `seen`
@@ -287,26 +288,46 @@ struct dsm_local_message {
     struct dsm_message message;
 };
 
-struct dsm_hint {
-    dsm_page_t next;
-    uint64_t left_pages;  /* of units asked for, or passed over */
-    int64_t step_pages;   /* from unit to unit; 0: each */
-    uint64_t deadline_ns; /* DSM_TIME_NONE: none; they are kept in this order */
-    uint8_t access;
+/* Steps from unit to unit that repeat. */
+#define DSM_PATTERN_STEPS 4u
+struct dsm_pattern {
+    int64_t step_pages[DSM_PATTERN_STEPS];
+    uint32_t n_steps; /* 0: to the next unit, always */
+    uint32_t at;      /* the step to take next */
 };
 
-/* Fetching ahead: what was asked for along one step. */
+enum dsm_hint_kind {
+    DSM_HINT_ASKED,     /* the program did */
+    DSM_HINT_AHEAD,     /* fetched ahead; for writing not what this rank has lost to others */
+    DSM_HINT_AHEAD_OWN, /* only upgrades of what this rank owns */
+};
+
+struct dsm_hint {
+    dsm_page_t next;
+    uint64_t left_pages; /* of units asked for, or passed over */
+    struct dsm_pattern pattern;
+    uint64_t deadline_ns; /* DSM_TIME_NONE: none; they are kept in this order */
+    uint8_t access;
+    uint8_t kind; /* enum dsm_hint_kind */
+};
+
+/* Fetching ahead: what was asked for along one pattern. */
 #define DSM_STREAMS     16u
 #define DSM_AHEAD_AREAS 64u
 struct dsm_bounds {
     dsm_page_t first, end;
 };
 struct dsm_stream {
-    struct dsm_bounds bounds; /* of the allocation that it stays in */
+    struct dsm_bounds limits; /* of the allocation, or of the heap between two allocations */
+    struct dsm_bounds bounds; /* within them: where it has been seen to go, and as far again */
     dsm_page_t next;          /* the first not asked for yet */
     dsm_page_t marker;        /* of what was asked for last */
-    int64_t step_pages;
-    uint32_t n_units; /* to ask for next; 0: unused */
+    struct dsm_pattern pattern;
+    uint64_t reach_pages; /* how much further the bounds are set next */
+    uint64_t n_passed;    /* units asked for, and come to without */
+    uint32_t n_units;     /* to ask for next; 0: unused */
+    uint8_t access;
+    bool is_own; /* for writing: only upgrades of what this rank owns */
 };
 /* Parts of the region, by a hash: how much less fetching ahead paid there than it cost. */
 struct dsm_ahead_area {
@@ -354,7 +375,7 @@ struct dsm_core {
     struct dsm_hint hints[DSM_HINTS_MAX]; /* the first n_hints are in use, most urgent first */
     uint32_t n_hints;
     struct dsm_stream streams[DSM_STREAMS];
-    struct dsm_ahead_area ahead_areas[DSM_AHEAD_AREAS];
+    struct dsm_ahead_area ahead_areas[2][DSM_AHEAD_AREAS]; /* for reading, for writing */
     uint32_t next_stream;
     uint32_t run_actions;    /* most actions that one run may need */
     uint32_t n_dead_done;    /* of n_dead: all units looked at */
@@ -459,6 +480,16 @@ static inline bool dsm_copy_allows(const struct dsm_copy *copy, uint8_t access)
 {
     return dsm_copy_access(copy) >= access || copy->state == DSM_COPY_OWNED_CLEAN;
 }
+/* Its first read or write is to be seen: it is not mapped. */
+static inline bool dsm_copy_is_read_marker(const struct dsm_copy *copy)
+{
+    return (copy->flags & (DSM_COPY_F_MARKER | DSM_COPY_F_FOR_WRITE)) == DSM_COPY_F_MARKER;
+}
+/* Its first write is to be seen: it is not mapped for writing, whatever its state allows. */
+static inline bool dsm_copy_is_write_marker(const struct dsm_copy *copy)
+{
+    return copy->flags & DSM_COPY_F_FOR_WRITE;
+}
 static inline bool dsm_copy_is_owned(const struct dsm_copy *copy)
 {
     return copy->state >= DSM_COPY_OWNED_READ;
@@ -531,10 +562,18 @@ void dsm_evict_continue(struct dsm_step *s);
 /* A thread faults; before the request. */
 void dsm_ahead_fault(struct dsm_step *s, struct dsm_copy *copy, uint8_t access,
                      struct dsm_core_thread *thread);
-/* The copy is taken away. */
+/* The unit is about to be asked for: its first use is to be seen, and speaks for n_units. */
+void dsm_ahead_mark(struct dsm_core *core, dsm_page_t first, uint8_t access, uint32_t n_units);
+/* No trap will tell. */
+void dsm_ahead_unmark(struct dsm_copy *copy);
+/* The copy is taken away, or may not be written any more. */
 void dsm_ahead_lose(struct dsm_core *core, struct dsm_copy *copy);
 
 /* ---- prefetch.c */
+/* Whether the hint would ask for the unit. */
+bool dsm_prefetch_wants(const struct dsm_core *core, const struct dsm_unit *unit,
+                        const struct dsm_hint *hint);
+void dsm_pattern_step(struct dsm_pattern *pattern, dsm_page_t *page, uint64_t unit_pages);
 void dsm_prefetch_put(struct dsm_core *core, struct dsm_hint hint);
 int dsm_prefetch_add(struct dsm_step *s, const struct dsm_event *event);
 void dsm_prefetch_continue(struct dsm_step *s);

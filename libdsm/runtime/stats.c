@@ -31,6 +31,9 @@
     XX(ahead_asked)                                                                                \
     XX(ahead_used)                                                                                 \
     XX(ahead_wasted)                                                                               \
+    XX(ahead_write_asked)                                                                          \
+    XX(ahead_write_used)                                                                           \
+    XX(ahead_write_wasted)                                                                         \
     XX(migratory_found)                                                                            \
     XX(migratory_undone)                                                                           \
     XX(migratory_reads)                                                                            \
@@ -186,6 +189,9 @@ void dsm_stats_gather(struct dsm_driver *d, struct dsm_stats *out)
         .ahead_asked = c.ahead_asked,
         .ahead_used = c.ahead_used,
         .ahead_wasted = c.ahead_wasted,
+        .ahead_write_asked = c.ahead_write_asked,
+        .ahead_write_used = c.ahead_write_used,
+        .ahead_write_wasted = c.ahead_write_wasted,
         .migratory_found = c.migratory_found,
         .migratory_undone = c.migratory_undone,
         .migratory_reads = c.migratory_reads,

@@ -98,15 +98,16 @@ static bool touch(struct lab *lab, uint32_t rank, uint32_t index, struct program
 static bool prefetch(struct lab *lab, uint32_t rank, uint32_t index, struct program_op op)
 {
     struct dsm_event event = {.type = DSM_EVENT_PREFETCH};
+    bool is_all = op.kind == OP_PREFETCH_READ_ALL || op.kind == OP_PREFETCH_WRITE_ALL ||
+                  op.kind == OP_SAMPLE_WRITE_ALL;
+    bool is_read =
+        op.kind == OP_PREFETCH_READ || op.kind == OP_PREFETCH_READ_ALL || op.kind == OP_SAMPLE_READ;
 
     event.prefetch.first = page_of(lab, op.a);
-    event.prefetch.n_pages = lab->config.unit_pages;
-    if (op.kind == OP_PREFETCH_READ_ALL || op.kind == OP_PREFETCH_WRITE_ALL) {
-        event.prefetch.n_pages = (uint64_t)lab->config.n_units * lab->config.unit_pages;
-    }
-    event.prefetch.access = op.kind == OP_PREFETCH_READ || op.kind == OP_PREFETCH_READ_ALL
-                                ? DSM_ACCESS_READ
-                                : DSM_ACCESS_WRITE;
+    event.prefetch.n_pages = (is_all ? (uint64_t)lab->config.n_units : 1) * lab->config.unit_pages;
+    event.prefetch.access = is_read ? DSM_ACCESS_READ : DSM_ACCESS_WRITE;
+    event.prefetch.is_sample =
+        op.kind == OP_SAMPLE_READ || op.kind == OP_SAMPLE_WRITE || op.kind == OP_SAMPLE_WRITE_ALL;
     finish_op(thread_of(lab, rank, index));
     return step_and_act(lab, rank, &event);
 }
@@ -272,6 +273,9 @@ bool driver_thread(struct lab *lab, uint32_t rank, uint32_t index, struct progra
     case OP_PREFETCH_WRITE:
     case OP_PREFETCH_READ_ALL:
     case OP_PREFETCH_WRITE_ALL:
+    case OP_SAMPLE_READ:
+    case OP_SAMPLE_WRITE:
+    case OP_SAMPLE_WRITE_ALL:
         return prefetch(lab, rank, index, op);
     case OP_PIN:
     case OP_UNPIN:

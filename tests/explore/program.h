@@ -6,6 +6,7 @@
  *   W0  store to unit 0                 first (X10: on 1 first)
  *   P0  prefetch for reading        Y01 one instruction that loads from both
  *   Q0  prefetch for writing        M N the same of all units   L0 U0  take, give back lock 0
+ *   p0 q0 n  like P0, Q0 and N, and the (first) unit is left for its first use to be seen
  *   H0  pin unit 0 if it can be written here, for a while   h0  let go of it
  *   B   barrier of all ranks        A   all-reduce     C   broadcast from rank 0
  *   D0  drop unit 0 on all ranks (rank 0 only, when nobody uses the unit)
@@ -40,6 +41,9 @@ enum program_op_kind {
     OP_PREFETCH_WRITE,
     OP_PREFETCH_READ_ALL,
     OP_PREFETCH_WRITE_ALL,
+    OP_SAMPLE_READ,
+    OP_SAMPLE_WRITE,
+    OP_SAMPLE_WRITE_ALL,
     OP_PIN,
     OP_UNPIN,
     OP_LOCK,

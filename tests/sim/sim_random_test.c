@@ -127,7 +127,7 @@ static void walking_program(struct sim_world *w, struct sim_thread *t, struct si
 
 START_TEST(what_is_fetched_ahead_is_as_good_as_what_was_asked_for)
 {
-    uint64_t seed, asked = 0, used = 0;
+    uint64_t seed, asked = 0, used = 0, asked_to_write = 0;
 
     for (seed = first_seed; seed < first_seed + n_runs; seed++) {
         struct sim_config config;
@@ -155,11 +155,13 @@ START_TEST(what_is_fetched_ahead_is_as_good_as_what_was_asked_for)
             dsm_core_counters(sim_core(w, rank), &counters);
             asked += counters.ahead_asked;
             used += counters.ahead_used;
+            asked_to_write += counters.ahead_write_asked;
         }
         sim_close(w);
     }
     ck_assert_uint_gt(asked, 10 * n_runs);
     ck_assert_uint_gt(used, 0);
+    ck_assert_uint_gt(asked_to_write, n_runs);
 }
 END_TEST
 

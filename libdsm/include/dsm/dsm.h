@@ -494,6 +494,8 @@ struct dsm_stats {
     /* Pages fetched ahead by itself (DSM_FETCH_AHEAD); of these, told by samples: used, and taken
      * away before any use. */
     uint64_t ahead_asked, ahead_used, ahead_wasted;
+    /* The same of pages asked for to be written. */
+    uint64_t ahead_write_asked, ahead_write_used, ahead_write_wasted;
     /* Units (DSM_MIGRATORY): found to migrate by this rank as their home, and found not to any more;
      * granted to this rank as the only copy when it read, and of these written without asking. */
     uint64_t migratory_found, migratory_undone, migratory_reads, migratory_writes;
