@@ -35,6 +35,7 @@
 #define FIRST_UNITS      4u
 #define FIRST_CAREFUL    2u
 #define ADVISED_UNITS    8u /* the first of what the program said it will read */
+#define MANY_UNITS       64u
 #define MAX_UNITS        128u
 #define MAX_WRITES       64u
 #define MAX_OTHER_WRITES 4u  /* of units that others own, or nobody yet */
@@ -207,22 +208,23 @@ void dsm_ahead_mark(struct dsm_core *core, dsm_page_t first, uint8_t access, uin
     copy->n_ahead = (uint8_t)n_units;
 }
 
-/* Of the n units asked for next the marker is the first from the middle on that will be asked for,
- * or the last before. Returns how many will be. */
+/* Of the n units asked for next the marker is the first from the middle on that will be asked for
+ * (of many from the quarter on: so long a part takes longer to come than a round trip), or the last
+ * before. Returns how many will be. */
 static uint32_t mark_one(struct dsm_core *core, struct dsm_stream *stream, uint32_t unit_pages,
                          uint32_t n)
 {
     struct dsm_hint hint = hint_of(stream);
     struct dsm_pattern pattern = stream->pattern;
     dsm_page_t page = stream->next;
-    uint32_t i, marker = 0, n_wanted = 0;
+    uint32_t place = n < MANY_UNITS ? n / 2 : n / 4, i, marker = 0, n_wanted = 0;
 
     stream->marker = DSM_PAGE_NONE;
     for (i = 0; i < n; i++) {
         struct dsm_unit unit = dsm_placement_unit(core->config.placement, page);
 
         if (unit.first == page && dsm_prefetch_wants(core, &unit, &hint)) {
-            if (n_wanted == 0 || marker < n / 2) {
+            if (n_wanted == 0 || marker < place) {
                 marker = i;
                 stream->marker = page;
             }

@@ -339,18 +339,19 @@ static void take_order(struct dsm_step *s, struct dsm_copy *copy, const struct d
 int dsm_holder_on_order(struct dsm_step *s, const struct dsm_message *m)
 {
     const struct dsm_copy *first = dsm_copy_find(s->core, m->object);
+    struct dsm_copy *copies[DSM_RUN_MAX_UNITS];
     uint32_t n_units = m->type == DSM_MSG_FORWARD ? m->count : 1, i;
 
     if (!first || n_units == 0 || n_units > DSM_RUN_MAX_UNITS)
         return DSM_E_PROTO;
     for (i = 0; i < n_units; i++) {
-        const struct dsm_copy *copy = dsm_copy_in_run(s->core, first, i);
+        const struct dsm_copy *copy = copies[i] = dsm_copy_in_run(s->core, first, i);
 
         if (!copy || !order_is_plausible(s->core, copy, m))
             return DSM_E_PROTO;
     }
     for (i = 0; i < n_units; i++)
-        take_order(s, dsm_copy_in_run(s->core, first, i), m);
+        take_order(s, copies[i], m);
     return 0;
 }
 

@@ -333,6 +333,7 @@ static void take_grant(struct dsm_step *s, struct dsm_copy *copy, const struct d
 int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
 {
     struct dsm_core *core = s->core;
+    struct dsm_copy *copies[DSM_RUN_MAX_UNITS];
     uint64_t n_pages;
     uint32_t n_live = 0, n_fit = 0, i;
 
@@ -340,7 +341,7 @@ int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
         return DSM_E_PROTO;
     n_pages = dsm_placement_unit(core->config.placement, m->object).n_pages;
     for (i = 0; i < m->count; i++) {
-        const struct dsm_copy *copy = dsm_copy_find(core, m->object + i * n_pages);
+        const struct dsm_copy *copy = copies[i] = dsm_copy_find(core, m->object + i * n_pages);
 
         if (!answered(core, copy, m))
             continue;
@@ -356,7 +357,7 @@ int dsm_request_on_grant(struct dsm_step *s, const struct dsm_message *m)
     if (carries_bytes(m))
         accept_bytes(s, m, n_pages);
     for (i = 0; i < m->count; i++)
-        take_grant(s, dsm_copy_find(core, m->object + i * n_pages), m);
+        take_grant(s, copies[i], m);
     return 0;
 }
 
