@@ -66,6 +66,10 @@ static void to_proto(const struct dsm_hello *hello, Dsm__Hello *out)
     out->memory_addr = hello->memory_addr;
     out->memory_bytes = hello->memory_bytes;
     out->credits = hello->credits;
+    out->shared_namespace = hello->shared.pid_namespace;
+    out->shared_pid = hello->shared.pid;
+    out->shared_fd = hello->shared.fd;
+    out->shared_nonce = hello->shared.nonce;
 }
 
 static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
@@ -86,6 +90,7 @@ static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
         .memory_addr = in->memory_addr,
         .memory_bytes = in->memory_bytes,
         .credits = in->credits,
+        .shared = {in->shared_namespace, in->shared_pid, in->shared_fd, in->shared_nonce},
     };
     memcpy(out->token, in->token.data, sizeof out->token);
     dsm_format(out->build, sizeof out->build, "%s", in->build);

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "net/shm.h"
 
 /* Of the frames that follow; the same as DSM_FRAME_VERSION, which this layer does not know. */
 #define DSM_HELLO_FORMAT_VERSION 3u
@@ -34,6 +35,8 @@ struct dsm_hello {
     uint64_t memory_addr;
     uint64_t memory_bytes;
     uint32_t credits;
+    /* tcp alone: memory that is offered, or that the answering rank has opened; zeros: none */
+    struct dsm_shm_name shared;
 };
 
 enum dsm_hello_status { DSM_HELLO_ACCEPTED, DSM_HELLO_REFUSED, DSM_HELLO_YIELD };

@@ -112,6 +112,7 @@ struct dsm_net_config {
     const char *build;        /* version text: must be equal on both ends */
     uv_loop_t *loop;          /* the service thread's loop */
     double connect_timeout_s; /* 0: 10 */
+    bool is_socket_only;      /* tcp: no memory shared with ranks of the same host */
     struct dsm_net_rdma_config rdma;
 };
 
@@ -128,6 +129,8 @@ struct dsm_net_counters {
     uint64_t credits;      /* messages sent only to tell credits */
     uint64_t pinned_bytes; /* of the region, now */
     uint64_t unpinned;     /* pieces of the region that were let go */
+    uint64_t shared;       /* tcp: connections made whose frames go through memory */
+    uint64_t bells;        /* tcp: bytes sent only to wake a peer of these */
 };
 
 struct dsm_net_ops {

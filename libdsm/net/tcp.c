@@ -24,6 +24,8 @@
 #define OTHER_FILES 64u
 /* Read away from one connection before the next has its turn. */
 #define MAX_DRAIN_BYTES (1u << 20)
+/* Rings of one kind to all ranks. */
+#define RINGS_MAX_BYTES (16u << 20)
 /* How long close waits for peers that do not read. */
 #define MAX_LINGER_NS        (1 * DSM_NS_PER_S)
 #define FIRST_LINGER_STEP_US 200u
@@ -62,6 +64,7 @@ static void free_net(struct dsm_net *net)
         for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++) {
             dsm_frame_queue_free(&net->peers[rank].conns[lane].tx.queue);
             free(net->peers[rank].conns[lane].buffers);
+            dsm_tcp_shm_free(net->peers[rank].conns[lane].shm);
         }
     }
     free(net->peers);
@@ -130,6 +133,15 @@ static int make_peers(struct dsm_net *net)
     return 0;
 }
 
+/* Less for each peer where there may be many on one host. */
+static size_t ring_bytes_for(uint32_t n_ranks)
+{
+    size_t bytes = DSM_SHM_RING_MAX_BYTES;
+    while (bytes > DSM_SHM_RING_MIN_BYTES && bytes * n_ranks > RINGS_MAX_BYTES)
+        bytes /= 2;
+    return bytes;
+}
+
 static int tcp_open(const struct dsm_net_config *config, const struct dsm_net_handler *handler,
                     struct dsm_net **net_out)
 {
@@ -149,6 +161,8 @@ static int tcp_open(const struct dsm_net_config *config, const struct dsm_net_ha
     memcpy(net->token, config->token, sizeof net->token);
     net->links_tail = &net->links;
     net->listen_fd = net->service_fd = net->gate_fd = net->poll_fd = net->kick_fd = -1;
+    net->service_kick_fd = -1;
+    net->ring_bytes = config->is_socket_only ? 0 : ring_bytes_for(config->n_ranks);
     net->rng = dsm_net_random_seed();
     raise_file_limit(net);
     error = make_peers(net);
@@ -208,6 +222,7 @@ static int tcp_set_peers(struct dsm_net *net, uint32_t self, const char *const *
 
 static int tcp_poll_fd(struct dsm_net *net)
 {
+    dsm_tcp_poll_arm(net);
     return net->poll_fd;
 }
 
@@ -296,6 +311,8 @@ static void tcp_counters(struct dsm_net *net, struct dsm_net_counters *out)
         .doorbells = atomic_load(&net->n_writes),
         .completions_request = atomic_load(&net->n_reads[DSM_TCP_REQUEST]),
         .completions_reply = atomic_load(&net->n_reads[DSM_TCP_REPLY]),
+        .shared = atomic_load(&net->n_shared),
+        .bells = atomic_load(&net->n_bells),
     };
 }
 

@@ -10,6 +10,7 @@
  *   tcp_tx.c       the send queue of a connection
  *   tcp_rx.c       the receive state of a connection
  *   tcp_poll.c     who reads when: the epoll sets, claim and release, the service loop
+ *   tcp_shm.c      frames through memory instead, between ranks of one host
  *
  * A connection carries one lane each way: what we send as requests comes in at the peer as
  * requests, and what comes back on the same socket are the peer's replies. A fault's answer so
@@ -36,6 +37,7 @@
 #include "net/frame_queue.h"
 #include "net/hello.h"
 #include "net/net.h"
+#include "net/shm.h"
 #include <netinet/in.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -64,15 +66,23 @@ struct dsm_tcp_buffers {
     uint8_t stage[DSM_TCP_STAGE_BYTES];   /* the reader's */
 };
 
+/* What a writer that has more than is taken waits for. */
+enum dsm_tcp_room {
+    DSM_TCP_ROOM_UNWANTED,
+    DSM_TCP_ROOM_SOCKET, /* EPOLLOUT; with shared memory, where the ring has room: another turn */
+    DSM_TCP_ROOM_BELL,   /* a bell from the reader of the ring */
+};
+
 struct dsm_tcp_tx {
     struct dsm_mutex lock;
     /* A thread writes: it alone uses the socket and the buffers, and removes from the head. Who
      * finds it set leaves the frames to it. */
     bool is_writing;
-    bool is_up;          /* the socket may be written */
-    bool is_failed;      /* a write failed: no more until the reading side finds the end */
-    bool is_ending;      /* nothing is taken any more */
-    bool wants_writable; /* EPOLLOUT is armed; the writer's */
+    bool is_up;             /* the socket may be written */
+    bool is_failed;         /* a write failed: no more until the reading side finds the end */
+    bool is_ending;         /* nothing is taken any more */
+    bool has_news;          /* somebody else wanted to write meanwhile: after a bell, perhaps */
+    enum dsm_tcp_room room; /* the writer's */
     int write_errno;
     struct dsm_frame_queue queue;
     uint32_t head_sent_bytes; /* of the head frame, header included */
@@ -95,9 +105,11 @@ struct dsm_tcp_rx {
 struct dsm_tcp_conn {
     struct dsm_net *net;
     struct dsm_tcp_peer *peer;
-    unsigned tx_lane; /* its place in peer->conns */
-    unsigned rx_lane; /* the other one */
-    int fd;           /* -1 before; set before the halves are up, closed when both have ended */
+    unsigned tx_lane;    /* its place in peer->conns */
+    unsigned rx_lane;    /* the other one */
+    int fd;              /* -1 before; set before the halves are up, closed when both have ended */
+    struct dsm_shm *shm; /* carries the frames; NULL: the socket does. Freed with the transport */
+    struct dsm_tcp_conn *next_shared;
     atomic_bool is_ending;
     atomic_int halves_left;
     /* The list of connections to flush. */
@@ -182,9 +194,16 @@ struct dsm_net {
     int gate_fd;    /* epoll over service_fd alone: what the loop watches */
     int poll_fd;    /* epoll: both lanes of all peers, and the kick */
     int kick_fd;
+    int service_kick_fd; /* in the service set: requests lie in a ring */
     atomic_bool is_claimed;
     struct dsm_tcp_conn *hint; /* answered last; the claim holder's */
     uint32_t hint_hits;
+    /* Connections whose frames go through shared memory; they stay in the list. */
+    _Atomic(struct dsm_tcp_conn *) shared;
+    size_t ring_bytes;       /* 0: sockets alone */
+    atomic_bool has_sockets; /* there are connections whose frames go through the socket */
+    bool is_armed;           /* all rings ask for a bell; the claim holder's */
+    uint32_t n_looks;        /* of the claim holder, without asking the poll set */
 
     _Atomic(struct dsm_tcp_conn *) dirty;
     struct dsm_chores chores;
@@ -201,7 +220,10 @@ struct dsm_net {
     struct dsm_refusals refusals;
     uint64_t rng;
 
-    atomic_ullong n_writes, n_reads[2]; /* system calls that moved something; reads by lane */
+    /* System calls that moved something, or turns at a ring; reads by lane. */
+    atomic_ullong n_writes, n_reads[2];
+    atomic_ullong n_bells; /* single bytes sent to wake a peer */
+    atomic_uint n_shared;  /* connections whose frames have gone through memory */
 };
 
 /* tcp_tx.c */
@@ -222,8 +244,9 @@ enum dsm_tcp_reader {
                       reading, which would otherwise look in vain until all is read */
 };
 
-/* tcp_rx.c: reads what is there, within a bound; the number of frames handled. */
-int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader);
+/* tcp_rx.c: reads what is there, within a bound; the number of frames handled. has_event: its
+ * socket is readable, or may have ended; else a connection with shared memory looks there alone. */
+int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, bool has_event);
 
 /* tcp_conn.c */
 void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct dsm_tcp_peer *peer,
@@ -233,7 +256,7 @@ void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct ds
  * descriptor (closed with the halves from here on, also after an error) and a third half, to be
  * ended after start.
  */
-int dsm_tcp_conn_attach(struct dsm_tcp_conn *conn, int fd);
+int dsm_tcp_conn_attach(struct dsm_tcp_conn *conn, int fd, struct dsm_shm *shm);
 int dsm_tcp_conn_start(struct dsm_tcp_conn *conn);
 void dsm_tcp_conn_end_rx(struct dsm_tcp_conn *conn);
 void dsm_tcp_half_ended(struct dsm_tcp_conn *conn);
@@ -252,7 +275,8 @@ int dsm_tcp_poll_open(struct dsm_net *net);
 void dsm_tcp_poll_close(struct dsm_net *net);
 int dsm_tcp_poll_add(struct dsm_tcp_conn *conn);
 void dsm_tcp_poll_remove(struct dsm_tcp_conn *conn);
-void dsm_tcp_poll_want_writable(struct dsm_tcp_conn *conn, bool wants);
+void dsm_tcp_poll_want_room(struct dsm_tcp_conn *conn, enum dsm_tcp_room room);
+void dsm_tcp_poll_arm(struct dsm_net *net);
 void dsm_tcp_claim(struct dsm_net *net);
 void dsm_tcp_release(struct dsm_net *net);
 int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us);
@@ -274,6 +298,27 @@ void dsm_tcp_peer_drop_links(struct dsm_tcp_peer *peer);
 void dsm_tcp_link_accept(struct dsm_net *net, int fd, const struct sockaddr *from, socklen_t len);
 void dsm_tcp_links_expire(struct dsm_net *net, uint64_t now_ns);
 void dsm_tcp_links_close(struct dsm_net *net);
+
+/*
+ * tcp_shm.c. The one that connects offers memory when both ends of the socket have the same
+ * address; the other opens it or not, and says so. Frames then go through the rings, and the socket
+ * carries bells (single bytes that mean nothing but "look"), and tells the end.
+ */
+struct dsm_hello;
+struct dsm_shm *dsm_tcp_shm_offer(struct dsm_net *net, int fd, struct dsm_hello *hello);
+struct dsm_shm *dsm_tcp_shm_take(struct dsm_net *net, const struct dsm_hello *theirs,
+                                 struct dsm_hello *ours);
+void dsm_tcp_shm_free(struct dsm_shm *shm);
+void dsm_tcp_shm_add(struct dsm_tcp_conn *conn);
+/* What the socket has: bells, thrown away. 0, or the end: 1, or a negative errno. The reader. */
+long dsm_tcp_shm_take_bells(struct dsm_tcp_conn *conn);
+long dsm_tcp_shm_read(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_iov);
+long dsm_tcp_shm_write(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_iov);
+/* Reads what lies in the rings, of requests or of all lanes; the number of frames handled. */
+int dsm_tcp_shm_look(struct dsm_net *net, enum dsm_tcp_reader reader, bool all_lanes);
+/* Asks for bells. True: something is there already. */
+bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes);
+void dsm_tcp_shm_disarm(struct dsm_net *net);
 
 /* tcp_chore.c */
 int dsm_tcp_chore_open(struct dsm_net *net);

@@ -28,9 +28,10 @@ void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct ds
     atomic_init(&conn->halves_left, 2);
 }
 
-int dsm_tcp_conn_attach(struct dsm_tcp_conn *conn, int fd)
+int dsm_tcp_conn_attach(struct dsm_tcp_conn *conn, int fd, struct dsm_shm *shm)
 {
     conn->fd = fd;
+    conn->shm = shm;
     atomic_fetch_add(&conn->halves_left, 1);
     conn->buffers = malloc(sizeof *conn->buffers);
     return conn->buffers ? 0 : DSM_E_NOMEM;
@@ -41,6 +42,10 @@ int dsm_tcp_conn_start(struct dsm_tcp_conn *conn)
     dsm_mutex_lock(&conn->rx.lock);
     conn->rx.is_up = true;
     dsm_mutex_unlock(&conn->rx.lock);
+    if (conn->shm)
+        dsm_tcp_shm_add(conn);
+    else
+        atomic_store(&conn->net->has_sockets, true);
     int error = dsm_tcp_poll_add(conn);
     if (!error)
         dsm_tcp_tx_up(conn);
@@ -123,7 +128,7 @@ bool dsm_tcp_expel(struct dsm_net *net, uint32_t rank, const char *why)
  * somebody waits for, so it is read here even if nobody holds the claim. */
 static void read_to_the_end(struct dsm_tcp_conn *conn)
 {
-    while (dsm_tcp_rx_read(conn, DSM_TCP_WAIT) > 0)
+    while (dsm_tcp_rx_read(conn, DSM_TCP_WAIT, true) > 0)
         ;
 }
 

@@ -43,7 +43,8 @@ struct dsm_tcp_link {
     unsigned lane;             /* that we send on */
     uint64_t deadline_ns;
     uint32_t in_bytes;
-    char who[80]; /* the other end's address */
+    struct dsm_shm *shm; /* that both ends will use, if the answer says so */
+    char who[80];        /* the other end's address */
     struct dsm_tcp_link *next;
     uint8_t in[DSM_HELLO_PACKET_BYTES];
 };
@@ -57,7 +58,7 @@ static void on_link_closed(uv_handle_t *handle)
     free(handle->data);
 }
 
-/* Takes the link out of everything. Its socket is the caller's. */
+/* Takes the link out of everything. Its socket and memory are the caller's. */
 static int link_release(struct dsm_tcp_link *link)
 {
     struct dsm_net *net = link->net;
@@ -79,6 +80,7 @@ static int link_release(struct dsm_tcp_link *link)
 
 static void link_close(struct dsm_tcp_link *link)
 {
+    dsm_tcp_shm_free(link->shm);
     dsm_sys_close(link_release(link));
 }
 
@@ -157,7 +159,9 @@ static void peer_up(struct dsm_tcp_peer *peer)
     int error = 0;
     peer->state = DSM_TCP_UP;
     for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++) {
-        int result = dsm_tcp_conn_attach(&peer->conns[lane], link_release(peer->links[lane]));
+        struct dsm_tcp_link *link = peer->links[lane];
+        struct dsm_shm *shm = link->shm;
+        int result = dsm_tcp_conn_attach(&peer->conns[lane], link_release(link), shm);
         error = error ? error : result;
     }
     for (unsigned lane = 0; lane < DSM_TCP_LANES && !error; lane++)
@@ -236,6 +240,7 @@ static void link_connected(struct dsm_tcp_link *link)
         return;
     }
     struct dsm_hello hello = own_hello(link->net, peer->rank, link->lane, peer->attempt);
+    link->shm = dsm_tcp_shm_offer(link->net, link->fd, &hello);
     uint8_t packet[DSM_HELLO_PACKET_BYTES];
     if (!link_say(link, packet, dsm_hello_pack(&hello, packet))) {
         dsm_tcp_peer_fail(peer, DSM_E_CONNECT, "the connection ended before the hello");
@@ -279,6 +284,12 @@ static void take_answer(struct dsm_tcp_link *link, const uint8_t *bytes, size_t 
     if (error) {
         dsm_tcp_peer_fail(peer, error, why);
         return;
+    }
+    if (link->shm)
+        dsm_shm_close_name(link->shm);
+    if (link->shm && answer.hello.shared.pid_namespace == 0) {
+        dsm_tcp_shm_free(link->shm);
+        link->shm = NULL;
     }
     /* The peer sees both lanes accepted before we do, and may send frames already: leave them in
      * the socket. */
@@ -385,6 +396,7 @@ static void take_hello(struct dsm_tcp_link *link, const uint8_t *bytes, size_t l
     struct dsm_tcp_peer *peer = &net->peers[hello.rank];
     if (!make_way(link, peer, &hello))
         return;
+    link->shm = dsm_tcp_shm_take(net, &hello, &own);
     struct dsm_hello_answer answer = {.status = DSM_HELLO_ACCEPTED, .hello = own};
     uint8_t packet[DSM_HELLO_PACKET_BYTES];
     link_set_peer(link, peer, own.lane);

@@ -25,6 +25,9 @@
 #define SERVICE_MAX_NS (1 * DSM_NS_PER_MS)
 /* A connection that keeps answering is read without asking the poll set, so many times in a row. */
 #define MAX_HINT_HITS 8
+/* Looks at the rings in a row, where no frames come through sockets, before the poll set is asked
+ * for kicks and ends. */
+#define LOOKS_IN_ROW 32
 
 static int add(int epoll_fd, int fd, uint32_t events, void *who)
 {
@@ -38,15 +41,20 @@ int dsm_tcp_poll_open(struct dsm_net *net)
     net->gate_fd = epoll_create1(EPOLL_CLOEXEC);
     net->poll_fd = epoll_create1(EPOLL_CLOEXEC);
     net->kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (net->service_fd < 0 || net->gate_fd < 0 || net->poll_fd < 0 || net->kick_fd < 0)
+    net->service_kick_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (net->service_fd < 0 || net->gate_fd < 0 || net->poll_fd < 0 || net->kick_fd < 0 ||
+        net->service_kick_fd < 0)
         return dsm_error_from_errno(errno);
     int error = add(net->gate_fd, net->service_fd, EPOLLIN, net);
+    if (!error)
+        error = add(net->service_fd, net->service_kick_fd, EPOLLIN, net);
     return error ? error : add(net->poll_fd, net->kick_fd, EPOLLIN, net);
 }
 
 void dsm_tcp_poll_close(struct dsm_net *net)
 {
-    int *const fds[] = {&net->gate_fd, &net->service_fd, &net->poll_fd, &net->kick_fd};
+    int *const fds[] = {&net->gate_fd, &net->service_fd, &net->poll_fd, &net->kick_fd,
+                        &net->service_kick_fd};
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
         if (*fds[i] >= 0)
             dsm_sys_close(*fds[i]);
@@ -70,14 +78,16 @@ void dsm_tcp_poll_remove(struct dsm_tcp_conn *conn)
 }
 
 /* Fails only for a connection that has been taken out because it ends. */
-void dsm_tcp_poll_want_writable(struct dsm_tcp_conn *conn, bool wants)
+void dsm_tcp_poll_want_room(struct dsm_tcp_conn *conn, enum dsm_tcp_room room)
 {
-    struct epoll_event event = {.events = EPOLLIN | (wants ? EPOLLOUT : 0), .data.ptr = conn};
+    struct epoll_event event = {.events = EPOLLIN | (room == DSM_TCP_ROOM_SOCKET ? EPOLLOUT : 0),
+                                .data.ptr = conn};
     (void)epoll_ctl(conn->net->poll_fd, EPOLL_CTL_MOD, conn->fd, &event);
     if (conn->rx_lane == DSM_TCP_REPLY) {
-        event.events = EPOLLOUT;
-        (void)epoll_ctl(conn->net->service_fd, wants ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, conn->fd,
-                        &event);
+        event.events = room == DSM_TCP_ROOM_BELL ? EPOLLIN : EPOLLOUT;
+        (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_DEL, conn->fd, NULL);
+        if (room != DSM_TCP_ROOM_UNWANTED)
+            (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_ADD, conn->fd, &event);
     } else {
         (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_MOD, conn->fd, &event);
     }
@@ -89,22 +99,43 @@ static void gate_set(struct dsm_net *net, bool is_open)
     (void)epoll_ctl(net->gate_fd, EPOLL_CTL_MOD, net->service_fd, &event);
 }
 
+static void kick(int fd)
+{
+    uint64_t one = 1;
+    (void)dsm_sys_write(fd, &one, sizeof one);
+}
+
+static void take_kicks(int fd)
+{
+    uint64_t kicks;
+    (void)dsm_sys_read(fd, &kicks, sizeof kicks);
+}
+
 void dsm_tcp_claim(struct dsm_net *net)
 {
     atomic_store(&net->is_claimed, true);
     gate_set(net, false);
+    dsm_tcp_shm_disarm(net); /* who holds the claim looks */
 }
 
 void dsm_tcp_release(struct dsm_net *net)
 {
     atomic_store(&net->is_claimed, false);
     gate_set(net, true);
+    if (dsm_tcp_shm_arm(net, false))
+        kick(net->service_kick_fd);
 }
 
 void dsm_tcp_kick(struct dsm_net *net)
 {
-    uint64_t one = 1;
-    (void)dsm_sys_write(net->kick_fd, &one, sizeof one);
+    kick(net->kick_fd);
+}
+
+void dsm_tcp_poll_arm(struct dsm_net *net)
+{
+    net->is_armed = true;
+    if (dsm_tcp_shm_arm(net, true))
+        kick(net->kick_fd);
 }
 
 /* on_sent may have sent something, too. */
@@ -114,26 +145,59 @@ static void end_batch(struct dsm_net *net, bool has_called)
         net->handler.on_batch_end(net->handler.user);
 }
 
-int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
+/* What can be seen without asking the poll set; below 0: it has to be asked. */
+static int look(struct dsm_net *net, int64_t timeout_us)
 {
+    if (net->is_armed) {
+        net->is_armed = false;
+        dsm_tcp_shm_disarm(net);
+    }
+    int n = dsm_tcp_shm_look(net, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK, true);
+    if (n)
+        return n;
+    if (timeout_us == 0 && !atomic_load_explicit(&net->has_sockets, memory_order_relaxed) &&
+        atomic_load_explicit(&net->shared, memory_order_relaxed) && ++net->n_looks % LOOKS_IN_ROW)
+        return 0;
     /* Most often the answer comes from where the last one came from. */
     if (net->hint && net->hint_hits < MAX_HINT_HITS) {
-        int n = dsm_tcp_rx_read(net->hint, DSM_TCP_LOOK);
+        n = dsm_tcp_rx_read(net->hint, DSM_TCP_LOOK, true);
         if (n) {
             net->hint_hits++;
-            end_batch(net, true);
             return n;
         }
     }
     net->hint_hits = 0;
+    return -1;
+}
+
+/* Bells tell of room as well. Only after they have been taken: one that comes while the ring is
+ * being filled must be found by the next look. */
+static bool write_after_bell(struct dsm_tcp_conn *conn)
+{
+    if (conn->shm)
+        dsm_tcp_tx_write(conn);
+    return conn->shm != NULL;
+}
+
+int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
+{
+    int n_seen = look(net, timeout_us);
+    if (n_seen >= 0) {
+        end_batch(net, n_seen > 0);
+        return n_seen;
+    }
+    if (timeout_us != 0) {
+        net->is_armed = true;
+        if (dsm_tcp_shm_arm(net, true))
+            timeout_us = 0; /* it has come meanwhile; the next poll takes it */
+    }
     struct epoll_event events[EVENTS_AT_ONCE];
     long n_events = dsm_sys_epoll_wait(net->poll_fd, events, EVENTS_AT_ONCE, timeout_us);
     int n_frames = 0;
     bool has_written = false;
     for (long i = 0; i < n_events; i++) {
         if (events[i].data.ptr == net) {
-            uint64_t kicks;
-            (void)dsm_sys_read(net->kick_fd, &kicks, sizeof kicks);
+            take_kicks(net->kick_fd);
             continue;
         }
         struct dsm_tcp_conn *conn = events[i].data.ptr;
@@ -143,13 +207,22 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
         }
         if (!(events[i].events & ~(uint32_t)EPOLLOUT))
             continue;
-        int n = dsm_tcp_rx_read(conn, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK);
-        if (n)
+        int n = dsm_tcp_rx_read(conn, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK, true);
+        if (n && !conn->shm)
             net->hint = conn;
         n_frames += n;
+        has_written |= write_after_bell(conn);
     }
     end_batch(net, n_frames > 0 || has_written);
     return n_frames;
+}
+
+/* A bell at a reply lane is for its writer. The lane's end is found by who reads it, or the request
+ * lane's: here it would only be seen again and again. */
+static void take_room_bell(struct dsm_tcp_conn *conn)
+{
+    if (conn->shm && dsm_tcp_shm_take_bells(conn) != 0)
+        (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_DEL, conn->fd, NULL);
 }
 
 /* One look at the service set. */
@@ -160,14 +233,23 @@ static int serve(struct dsm_net *net)
     int n_frames = 0;
     bool has_written = false;
     for (long i = 0; i < n_events; i++) {
+        if (events[i].data.ptr == net) {
+            take_kicks(net->service_kick_fd);
+            continue;
+        }
         struct dsm_tcp_conn *conn = events[i].data.ptr;
+        if (conn->rx_lane == DSM_TCP_REPLY)
+            take_room_bell(conn);
         if (events[i].events & EPOLLOUT || conn->rx_lane == DSM_TCP_REPLY) {
             dsm_tcp_tx_write(conn);
             has_written = true;
         }
-        if (conn->rx_lane == DSM_TCP_REQUEST && events[i].events & ~(uint32_t)EPOLLOUT)
-            n_frames += dsm_tcp_rx_read(conn, DSM_TCP_SERVE);
+        if (conn->rx_lane == DSM_TCP_REQUEST && events[i].events & ~(uint32_t)EPOLLOUT) {
+            n_frames += dsm_tcp_rx_read(conn, DSM_TCP_SERVE, true);
+            has_written |= write_after_bell(conn);
+        }
     }
+    n_frames += dsm_tcp_shm_look(net, DSM_TCP_SERVE, false);
     end_batch(net, n_frames > 0 || has_written);
     return n_frames;
 }
@@ -183,5 +265,7 @@ void dsm_tcp_serve(struct dsm_net *net)
         now_ns = dsm_clock_ns();
         if (n)
             until_ns = now_ns + net->handler.service_spin_ns(net->handler.user);
-    } while (now_ns < until_ns && now_ns < latest_ns);
+    } while (now_ns < latest_ns && (now_ns < until_ns || dsm_tcp_shm_arm(net, false)));
+    if (now_ns >= latest_ns && dsm_tcp_shm_arm(net, false))
+        kick(net->service_kick_fd);
 }

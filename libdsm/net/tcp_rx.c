@@ -84,6 +84,15 @@ static bool take_stage(struct dsm_tcp_conn *conn, struct outcome *outcome)
     }
 }
 
+/* Beyond a payload with a known place: from a ring the next header alone, since another call costs
+ * nothing there. */
+static uint32_t stage_room(const struct dsm_tcp_conn *conn)
+{
+    if (conn->shm)
+        return conn->rx.payload_left ? 0 : DSM_NET_HEADER_BYTES - conn->rx.stage_end;
+    return DSM_TCP_STAGE_BYTES - conn->rx.stage_end;
+}
+
 static size_t receive_into(struct dsm_tcp_conn *conn, struct iovec iov[2], size_t *asked_out)
 {
     struct dsm_tcp_rx *rx = &conn->rx;
@@ -99,8 +108,10 @@ static size_t receive_into(struct dsm_tcp_conn *conn, struct iovec iov[2], size_
         rx->stage_end -= rx->stage_start;
         rx->stage_start = 0;
     }
-    iov[n++] = (struct iovec){stage + rx->stage_end, DSM_TCP_STAGE_BYTES - rx->stage_end};
-    *asked_out += DSM_TCP_STAGE_BYTES - rx->stage_end;
+    if (stage_room(conn)) {
+        iov[n++] = (struct iovec){stage + rx->stage_end, stage_room(conn)};
+        *asked_out += stage_room(conn);
+    }
     return n;
 }
 
@@ -112,7 +123,8 @@ static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
         struct iovec iov[2];
         size_t asked;
         size_t n_iov = receive_into(conn, iov, &asked);
-        long got = dsm_sys_recvv(conn->fd, iov, n_iov);
+        long got =
+            conn->shm ? dsm_tcp_shm_read(conn, iov, n_iov) : dsm_sys_recvv(conn->fd, iov, n_iov);
         if (got == -EAGAIN || got == -EINTR)
             return;
         if (got <= 0) {
@@ -120,7 +132,8 @@ static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
             outcome->error_number = (int)-got;
             return;
         }
-        atomic_fetch_add_explicit(&conn->net->n_reads[conn->rx_lane], 1, memory_order_relaxed);
+        if (!conn->shm) /* there it is counted once for all that is read in a row */
+            atomic_fetch_add_explicit(&conn->net->n_reads[conn->rx_lane], 1, memory_order_relaxed);
         rx->received_bytes += (size_t)got;
         total += (size_t)got;
         uint32_t rest = (uint32_t)got;
@@ -161,7 +174,21 @@ static void break_off(struct dsm_tcp_conn *conn, const struct outcome *outcome)
     dsm_tcp_peer_lose(conn->peer, DSM_E_PROTO, why);
 }
 
-int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader)
+/* The bells before the ring, and the end behind it. */
+static void read_shared(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, bool has_event,
+                        struct outcome *outcome)
+{
+    long end = has_event ? dsm_tcp_shm_take_bells(conn) : 0;
+    read_frames(conn, reader, outcome);
+    if (outcome->n_frames)
+        atomic_fetch_add_explicit(&conn->net->n_reads[conn->rx_lane], 1, memory_order_relaxed);
+    if (end == 0 || outcome->is_malformed || outcome->is_eof || dsm_shm_has_bytes(&conn->shm->rx))
+        return;
+    outcome->is_eof = true;
+    outcome->error_number = end < 0 ? (int)-end : 0;
+}
+
+int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, bool has_event)
 {
     struct outcome outcome = {0};
     if (!dsm_mutex_trylock(&conn->rx.lock)) {
@@ -169,8 +196,12 @@ int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader)
             return 0;
         dsm_mutex_lock(&conn->rx.lock);
     }
-    if (conn->rx.is_up && !conn->rx.is_ended)
-        read_frames(conn, reader, &outcome);
+    if (conn->rx.is_up && !conn->rx.is_ended) {
+        if (conn->shm)
+            read_shared(conn, reader, has_event, &outcome);
+        else
+            read_frames(conn, reader, &outcome);
+    }
     if (outcome.is_malformed || outcome.is_eof)
         conn->rx.is_up = false; /* what else is there is not to be believed, or nothing */
     dsm_mutex_unlock(&conn->rx.lock);

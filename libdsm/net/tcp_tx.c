@@ -140,7 +140,8 @@ static bool write_once(struct dsm_tcp_conn *conn)
     size_t asked;
     size_t n_iov = gather(conn, &asked);
     dsm_mutex_unlock(&tx->lock);
-    long taken = dsm_sys_sendv(conn->fd, conn->buffers->iov, n_iov);
+    long taken = conn->shm ? dsm_tcp_shm_write(conn, conn->buffers->iov, n_iov)
+                           : dsm_sys_sendv(conn->fd, conn->buffers->iov, n_iov);
     bool is_dead =
         taken < 0 && taken != -EAGAIN && taken != -EINTR && taken != -ENOBUFS && taken != -ENOMEM;
     if (is_dead) /* the reading side, which tells a loss from a farewell, is to find the end */
@@ -167,10 +168,12 @@ void dsm_tcp_tx_write(struct dsm_tcp_conn *conn)
     struct dsm_tcp_tx *tx = &conn->tx;
     dsm_mutex_lock(&tx->lock);
     if (tx->is_writing || !tx->is_up || tx->is_ending) {
+        tx->has_news = conn->shm != NULL;
         dsm_mutex_unlock(&tx->lock);
         return;
     }
     tx->is_writing = true;
+    tx->has_news = false;
     bool takes_more = true;
     unsigned n_writes = 0;
     while (!tx->is_ending) {
@@ -179,13 +182,29 @@ void dsm_tcp_tx_write(struct dsm_tcp_conn *conn)
             continue;
         }
         bool wants = tx->queue.head && !tx->is_failed;
-        if (wants == tx->wants_writable)
-            break;
+        enum dsm_tcp_room room = !wants                     ? DSM_TCP_ROOM_UNWANTED
+                                 : conn->shm && !takes_more ? DSM_TCP_ROOM_BELL
+                                                            : DSM_TCP_ROOM_SOCKET;
+        if (room == DSM_TCP_ROOM_BELL && room == tx->room) { /* a bell is for one time */
+            takes_more = dsm_shm_want_room(&conn->shm->tx);
+            if (takes_more)
+                continue;
+        }
+        if (room == tx->room) {
+            if (!tx->has_news)
+                break;
+            /* Who has taken the bell found us writing. */
+            tx->has_news = false;
+            takes_more = true;
+            continue;
+        }
         /* Frames queued while this is armed or disarmed without the lock are seen in the next
          * round; armed, they are the next writer's. */
-        tx->wants_writable = wants;
+        tx->room = room;
         dsm_mutex_unlock(&tx->lock);
-        dsm_tcp_poll_want_writable(conn, wants);
+        dsm_tcp_poll_want_room(conn, room);
+        if (room == DSM_TCP_ROOM_BELL)
+            takes_more = dsm_shm_want_room(&conn->shm->tx);
         dsm_mutex_lock(&tx->lock);
     }
     if (tx->is_ending) {

@@ -265,6 +265,7 @@ static int join(struct runtime *r)
     handler.on_lost = on_lane_lost;
     struct dsm_net_config net = {.self = UINT32_MAX,
                                  .rdma = r->settings.rdma,
+                                 .is_socket_only = r->settings.is_socket_only,
                                  .n_ranks = r->settings.n_ranks,
                                  .epoch = 1,
                                  .listen_host = r->settings.listen_host,

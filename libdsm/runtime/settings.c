@@ -184,6 +184,10 @@ int dsm_settings_read(const struct dsm_config *config, struct dsm_settings *out)
     if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
         return wrong("DSM_MIGRATORY", text, "0 or 1");
     s.is_never_migratory = text && strcmp(text, "0") == 0;
+    text = env("DSM_SHM");
+    if (text && strcmp(text, "0") != 0 && strcmp(text, "1") != 0)
+        return wrong("DSM_SHM", text, "0 or 1");
+    s.is_socket_only = text && strcmp(text, "0") == 0;
     if (s.ahead_bytes > AHEAD_MAX_BYTES)
         return wrong_number("DSM_FETCH_AHEAD", s.ahead_bytes, AHEAD_ALLOWED);
     if ((error = read_seconds("DSM_FAULT_TIMEOUT", c->fault_timeout_s, 60, &s.fault_timeout_s)) ||

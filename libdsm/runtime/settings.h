@@ -23,6 +23,7 @@ struct dsm_settings {
     int64_t spin_us;
     uint64_t ahead_bytes;    /* fetched ahead at once, at most; 0: nothing */
     bool is_never_migratory; /* DSM_MIGRATORY=0 */
+    bool is_socket_only;     /* DSM_SHM=0 */
     double fault_timeout_s;
     double join_timeout_s;
     bool go_on_after_loss;

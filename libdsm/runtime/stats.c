@@ -64,6 +64,8 @@
     XX(net_landed)                                                                                 \
     XX(net_copied)                                                                                 \
     XX(net_pinned_bytes)                                                                           \
+    XX(net_shared)                                                                                 \
+    XX(net_bells)                                                                                  \
     XX(time_threads_ns)                                                                            \
     XX(time_compute_ns)                                                                            \
     XX(time_fault_read_ns)                                                                         \
@@ -130,6 +132,8 @@ static void gather_net(const struct dsm_driver *d, struct dsm_stats *out)
     out->net_landed = c.landed;
     out->net_copied = c.eager;
     out->net_pinned_bytes = c.pinned_bytes;
+    out->net_shared = c.shared;
+    out->net_bells = c.bells;
 }
 
 /* Waits that are counted already, of kinds[n]. */

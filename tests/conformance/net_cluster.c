@@ -242,6 +242,8 @@ static void *service(void *user)
     return NULL;
 }
 
+bool cluster_is_socket_only;
+
 static struct endpoint *endpoint_new(const struct dsm_net_ops *ops, uint32_t rank, uint32_t n_ranks,
                                      const struct cluster_options *options)
 {
@@ -273,6 +275,7 @@ static struct endpoint *endpoint_new(const struct dsm_net_ops *ops, uint32_t ran
         .build = is_odd && options->odd_build ? options->odd_build : "0.1.0-test",
         .loop = &e->loop,
         .connect_timeout_s = options->connect_timeout_s,
+        .is_socket_only = cluster_is_socket_only,
     };
     if (is_odd && options->has_odd_token)
         config.token[15] ^= 1;

@@ -87,6 +87,9 @@ struct cluster_options {
     const char *address_of_rank_1; /* instead of the real one, for rank 0 */
 };
 
+/* tcp: all clusters without shared memory. */
+extern bool cluster_is_socket_only;
+
 void cluster_open(struct cluster *cluster, const struct dsm_net_ops *ops, uint32_t n_ranks,
                   const struct cluster_options *options);
 void cluster_close(struct cluster *cluster);

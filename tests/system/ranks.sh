@@ -52,6 +52,12 @@ for t in ${RANKS_TRAPS:-sigbus uffd segv}; do
     fi
 done
 unset DSM_TRAP
+# As between hosts. (Over rdma it changes nothing.)
+if [ -z "${RANKS_SMALL-}" ]; then
+    for scenario in fill units locks random bells handler; do
+        expect 0 '' env DSM_SHM=0 "${dsmrun[@]}" -n 4 "$ranks" "$scenario" "$seed"
+    done
+fi
 [ -n "${RANKS_SMALL-}" ] || expect 0 '' "${dsmrun[@]}" -n 8 --mem-max 64M "$ranks" evict
 expect 137 'rank 3 .* died of signal 9' "${dsmrun[@]}" -n 4 "$ranks" die
 expect 1 'rank 3 ' "${dsmrun[@]}" -n 4 "$ranks" leave

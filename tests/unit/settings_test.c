@@ -9,7 +9,7 @@ static const char *const names[] = {
     "DSM_DAEMON",  "DSM_TOKEN",       "DSM_RANK",        "DSM_NRANKS",        "DSM_REGION_SIZE",
     "DSM_BASE",    "DSM_MEM_MAX",     "DSM_TRAP",        "DSM_TRANSPORT",     "DSM_SPIN_US",
     "DSM_STATS",   "DSM_LISTEN",      "DSM_ON_LOSS",     "DSM_FAULT_TIMEOUT", "DSM_JOIN_TIMEOUT",
-    "DSM_PROFILE", "DSM_PROFILE_MAX", "DSM_FETCH_AHEAD", "DSM_MIGRATORY",
+    "DSM_PROFILE", "DSM_PROFILE_MAX", "DSM_FETCH_AHEAD", "DSM_MIGRATORY", "DSM_SHM",
 };
 
 static void clear_environment(void)
@@ -76,6 +76,7 @@ START_TEST(wrong_values_are_refused)
         {"DSM_FETCH_AHEAD", "17M"},
         {"DSM_FETCH_AHEAD", "-1"},
         {"DSM_MIGRATORY", "yes"},
+        {"DSM_SHM", "off"},
         {"DSM_FETCH_AHEAD", "off"},
         {"DSM_FAULT_TIMEOUT", "0"},
         {"DSM_JOIN_TIMEOUT", "soon"},

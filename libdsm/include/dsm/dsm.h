@@ -523,7 +523,7 @@ struct dsm_stats {
     struct dsm_histogram thread_barrier_wait;
     struct dsm_histogram word_wait;
     /* What the messages cost this rank; a figure that the transport does not count is 0. */
-    uint64_t net_posts;         /* times something was handed to the card, or written to a socket */
+    uint64_t net_posts;         /* times something was handed to the card, or written to a socket or ring */
     uint64_t net_work_requests; /* rdma: sends and writes in these posts */
     uint64_t net_buffer_posts;  /* rdma: times receive buffers were handed to the card */
     uint64_t net_received;      /* rdma: completions of receives; tcp: reads that brought something */
@@ -533,6 +533,8 @@ struct dsm_stats {
     uint64_t net_landed;        /* rdma: frames received whose bytes were written to their place */
     uint64_t net_copied;        /* rdma: frames sent whose bytes went through buffers */
     uint64_t net_pinned_bytes;  /* rdma: of the region, registered now */
+    uint64_t net_shared;        /* tcp: lanes to ranks of this host that go through memory (DSM_SHM) */
+    uint64_t net_bells;         /* tcp: times a rank behind such a lane had to be woken */
     /* Where the time of the threads went that use the region, in nanoseconds, each from its first
      * use: the sum, and what of it was spent waiting (write faults are upgrades too; locks
      * reader-writer ones too; barriers those of ranks and of threads and other collectives; sync
