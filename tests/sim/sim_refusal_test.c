@@ -435,7 +435,7 @@ START_TEST(wrong_events_are_refused)
     struct dsm_core *core = (struct dsm_core *)(uintptr_t)sim_core(w, 0);
     struct dsm_action_list actions = {.capacity = dsm_core_max_actions(core)};
     struct dsm_event fault = {.type = DSM_EVENT_FAULT, .fault = {.page = 64, .access = 1}};
-    struct dsm_event prefetch = {.type = DSM_EVENT_PREFETCH, .prefetch = {60, 5, 1, 0}};
+    struct dsm_event prefetch = {.type = DSM_EVENT_PREFETCH, .prefetch = {60, 5, 1, 0, false}};
     struct dsm_event drop = {.type = DSM_EVENT_DROP, .drop = {60, 5, 1}};
     struct dsm_event view = {.type = DSM_EVENT_VIEW, .view.rank = 0};
     struct dsm_event enter = {.type = DSM_EVENT_COLLECTIVE,
