@@ -4,6 +4,7 @@
 #include "net/shm.h"
 #include "base/errors.h"
 #include "base/log.h"
+#include "net/sys.h"
 #include <dsm/dsm.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -50,7 +51,10 @@ static void set_end(struct dsm_shm_end *end, uint8_t *memory, size_t ring_bytes,
 
 static int map(struct dsm_shm *shm, int fd, size_t len_bytes)
 {
-    void *memory = mmap(NULL, len_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    /* Raw, like the closing: TSan does not know memfd_create, and takes the descriptor for the
+     * socket that had its number before, which is closed without its knowledge (sys.h). */
+    void *memory = (void *)syscall(SYS_mmap, 0L, len_bytes, (long)(PROT_READ | PROT_WRITE),
+                                   (long)MAP_SHARED, (long)fd, 0L);
     if (memory == MAP_FAILED)
         return dsm_error_from_errno(errno);
     (void)madvise(memory, len_bytes, MADV_DONTFORK);
@@ -103,6 +107,7 @@ int dsm_shm_create(struct dsm_shm *shm, size_t ring_bytes, uint64_t nonce,
     atomic_store(&shm->tx.control->wants_bytes, 1); /* nobody looks at a new ring */
     atomic_store(&shm->rx.control->wants_bytes, 1);
     name_out->fd = (uint32_t)shm->fd;
+    shm->nonce = nonce;
     return 0;
 }
 
@@ -112,6 +117,10 @@ static int open_memory(const struct dsm_shm_name *name, size_t *len_out)
     char path[64];
     struct stat st;
     snprintf(path, sizeof path, "/proc/%u/fd/%u", name->pid, name->fd);
+    if (stat(path, &st))
+        return -errno;
+    if (!S_ISREG(st.st_mode)) /* opening some things does something */
+        return -EBADF;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -errno;
@@ -119,7 +128,7 @@ static int open_memory(const struct dsm_shm_name *name, size_t *len_out)
     if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) || st.st_size < 0 ||
         (uint64_t)st.st_size / 2 < CONTROL_BYTES ||
         !is_ring_size((uint64_t)st.st_size / 2 - CONTROL_BYTES)) {
-        close(fd);
+        dsm_sys_close(fd);
         return -EBADF;
     }
     *len_out = (size_t)st.st_size;
@@ -141,7 +150,7 @@ int dsm_shm_open(struct dsm_shm *shm, const struct dsm_shm_name *name, char *why
         return fd == -EBADF ? DSM_E_MISMATCH : DSM_E_SYSTEM;
     }
     int error = map(shm, fd, len_bytes);
-    close(fd);
+    dsm_sys_close(fd);
     if (error) {
         dsm_format(why, why_bytes, "mapping it: %s", dsm_error_text(error));
         return error;
@@ -161,7 +170,7 @@ int dsm_shm_open(struct dsm_shm *shm, const struct dsm_shm_name *name, char *why
 void dsm_shm_close_name(struct dsm_shm *shm)
 {
     if (shm->fd >= 0)
-        close(shm->fd);
+        dsm_sys_close(shm->fd);
     shm->fd = -1;
 }
 

@@ -48,6 +48,7 @@ struct dsm_shm_name {
 struct dsm_shm {
     void *memory;
     size_t len_bytes;
+    uint64_t nonce;
     int fd; /* the maker's, until dsm_shm_close_name; else -1 */
     struct dsm_shm_end tx, rx;
 };

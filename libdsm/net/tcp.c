@@ -243,9 +243,16 @@ static void tcp_peer_left(struct dsm_net *net, uint32_t rank)
         atomic_store(&net->peers[rank].has_left, true);
 }
 
-/* Reads and forgets. */
+/* Reads and forgets, the ring as well: its writer may be closing, too, and wait for room. */
 static void read_away(struct dsm_tcp_conn *conn)
 {
+    for (uint32_t total = 0; conn->shm && total < MAX_DRAIN_BYTES;) {
+        struct iovec iov = {conn->net->scrap, DSM_NET_MAX_PAYLOAD};
+        long got = dsm_tcp_shm_read(conn, &iov, 1);
+        if (got <= 0)
+            break;
+        total += (uint32_t)got;
+    }
     for (uint32_t total = 0; total < MAX_DRAIN_BYTES;) {
         struct iovec iov = {conn->net->scrap, DSM_NET_MAX_PAYLOAD};
         long got = dsm_sys_recvv(conn->fd, &iov, 1);
@@ -263,8 +270,9 @@ static bool is_delivered(struct dsm_tcp_conn *conn)
     int unacknowledged_bytes;
     dsm_tcp_tx_write(conn);
     read_away(conn);
-    if (conn->tx.queue.head && !conn->tx.is_failed)
-        return false;
+    if (conn->tx.queue.head &&
+        !conn->tx.is_failed) /* a full ring does not tell that its reader is gone */
+        return conn->shm && dsm_tcp_shm_ring(conn) < 0;
     (void)shutdown(conn->fd, SHUT_WR);
     if (getsockopt(conn->fd, IPPROTO_TCP, TCP_INFO, &info, &len) || info.tcpi_state == TCP_CLOSE)
         return true;

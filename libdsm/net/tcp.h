@@ -202,8 +202,8 @@ struct dsm_net {
     _Atomic(struct dsm_tcp_conn *) shared;
     size_t ring_bytes;       /* 0: sockets alone */
     atomic_bool has_sockets; /* there are connections whose frames go through the socket */
-    bool is_armed;           /* all rings ask for a bell; the claim holder's */
-    uint32_t n_looks;        /* of the claim holder, without asking the poll set */
+    atomic_bool is_armed;    /* all rings ask for a bell; the claim holder's */
+    atomic_uint n_looks;     /* of the claim holder */
 
     _Atomic(struct dsm_tcp_conn *) dirty;
     struct dsm_chores chores;
@@ -247,6 +247,8 @@ enum dsm_tcp_reader {
 /* tcp_rx.c: reads what is there, within a bound; the number of frames handled. has_event: its
  * socket is readable, or may have ended; else a connection with shared memory looks there alone. */
 int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, bool has_event);
+/* Takes the bells of a reply lane, for its writer, and nothing else. */
+void dsm_tcp_rx_take_room_bell(struct dsm_tcp_conn *conn);
 
 /* tcp_conn.c */
 void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct dsm_tcp_peer *peer,
@@ -312,6 +314,8 @@ void dsm_tcp_shm_free(struct dsm_shm *shm);
 void dsm_tcp_shm_add(struct dsm_tcp_conn *conn);
 /* What the socket has: bells, thrown away. 0, or the end: 1, or a negative errno. The reader. */
 long dsm_tcp_shm_take_bells(struct dsm_tcp_conn *conn);
+/* 0 or more, or a negative errno: the socket has ended. The reader or the writer. */
+long dsm_tcp_shm_ring(const struct dsm_tcp_conn *conn);
 long dsm_tcp_shm_read(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_iov);
 long dsm_tcp_shm_write(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_iov);
 /* Reads what lies in the rings, of requests or of all lanes; the number of frames handled. */
@@ -319,6 +323,7 @@ int dsm_tcp_shm_look(struct dsm_net *net, enum dsm_tcp_reader reader, bool all_l
 /* Asks for bells. True: something is there already. */
 bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes);
 void dsm_tcp_shm_disarm(struct dsm_net *net);
+bool dsm_tcp_shm_has_bytes(struct dsm_net *net);
 
 /* tcp_chore.c */
 int dsm_tcp_chore_open(struct dsm_net *net);

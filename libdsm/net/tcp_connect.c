@@ -287,7 +287,7 @@ static void take_answer(struct dsm_tcp_link *link, const uint8_t *bytes, size_t 
     }
     if (link->shm)
         dsm_shm_close_name(link->shm);
-    if (link->shm && answer.hello.shared.pid_namespace == 0) {
+    if (link->shm && answer.hello.shared.nonce != link->shm->nonce) {
         dsm_tcp_shm_free(link->shm);
         link->shm = NULL;
     }

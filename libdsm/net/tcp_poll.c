@@ -134,6 +134,8 @@ void dsm_tcp_kick(struct dsm_net *net)
 void dsm_tcp_poll_arm(struct dsm_net *net)
 {
     net->is_armed = true;
+    atomic_store(&net->n_looks,
+                 LOOKS_IN_ROW - 1); /* who has slept on the set is to ask it, and take the bell */
     if (dsm_tcp_shm_arm(net, true))
         kick(net->kick_fd);
 }
@@ -145,29 +147,43 @@ static void end_batch(struct dsm_net *net, bool has_called)
         net->handler.on_batch_end(net->handler.user);
 }
 
-/* What can be seen without asking the poll set; below 0: it has to be asked. */
-static int look(struct dsm_net *net, int64_t timeout_us)
+/* The reading may have been taken from this thread a moment ago and the claim been released: then
+ * the service thread counts on its bells. */
+static void disarm(struct dsm_net *net)
 {
-    if (net->is_armed) {
-        net->is_armed = false;
-        dsm_tcp_shm_disarm(net);
-    }
-    int n = dsm_tcp_shm_look(net, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK, true);
-    if (n)
-        return n;
-    if (timeout_us == 0 && !atomic_load_explicit(&net->has_sockets, memory_order_relaxed) &&
-        atomic_load_explicit(&net->shared, memory_order_relaxed) && ++net->n_looks % LOOKS_IN_ROW)
-        return 0;
+    net->is_armed = false;
+    dsm_tcp_shm_disarm(net);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!atomic_load(&net->is_claimed) && dsm_tcp_shm_arm(net, false))
+        kick(net->service_kick_fd);
+}
+
+/* What can be seen without asking the poll set. False: it has to be asked, now and then also where
+ * there is always something in the rings: for sockets, ends, and bells that tell of room. */
+static bool look(struct dsm_net *net, int64_t timeout_us, int *n_out)
+{
+    if (net->is_armed)
+        disarm(net);
+    bool has_sockets = atomic_load_explicit(&net->has_sockets, memory_order_relaxed);
+    uint32_t n_looks = atomic_load_explicit(&net->n_looks, memory_order_relaxed) + 1;
+    bool is_turn = n_looks % (has_sockets ? MAX_HINT_HITS : LOOKS_IN_ROW) == 0;
+    atomic_store_explicit(&net->n_looks, n_looks, memory_order_relaxed);
+    *n_out = dsm_tcp_shm_look(net, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK, true);
+    if (*n_out)
+        return !is_turn;
+    if (timeout_us == 0 && !has_sockets && !is_turn &&
+        atomic_load_explicit(&net->shared, memory_order_relaxed))
+        return true;
     /* Most often the answer comes from where the last one came from. */
     if (net->hint && net->hint_hits < MAX_HINT_HITS) {
-        n = dsm_tcp_rx_read(net->hint, DSM_TCP_LOOK, true);
-        if (n) {
+        *n_out = dsm_tcp_rx_read(net->hint, DSM_TCP_LOOK, true);
+        if (*n_out) {
             net->hint_hits++;
-            return n;
+            return true;
         }
     }
     net->hint_hits = 0;
-    return -1;
+    return false;
 }
 
 /* Bells tell of room as well. Only after they have been taken: one that comes while the ring is
@@ -181,19 +197,20 @@ static bool write_after_bell(struct dsm_tcp_conn *conn)
 
 int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
 {
-    int n_seen = look(net, timeout_us);
-    if (n_seen >= 0) {
-        end_batch(net, n_seen > 0);
-        return n_seen;
+    int n_frames = 0;
+    if (look(net, timeout_us, &n_frames)) {
+        end_batch(net, n_frames > 0);
+        return n_frames;
     }
-    if (timeout_us != 0) {
+    if (n_frames > 0) {
+        timeout_us = 0;
+    } else if (timeout_us != 0) {
         net->is_armed = true;
         if (dsm_tcp_shm_arm(net, true))
             timeout_us = 0; /* it has come meanwhile; the next poll takes it */
     }
     struct epoll_event events[EVENTS_AT_ONCE];
     long n_events = dsm_sys_epoll_wait(net->poll_fd, events, EVENTS_AT_ONCE, timeout_us);
-    int n_frames = 0;
     bool has_written = false;
     for (long i = 0; i < n_events; i++) {
         if (events[i].data.ptr == net) {
@@ -217,14 +234,6 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
     return n_frames;
 }
 
-/* A bell at a reply lane is for its writer. The lane's end is found by who reads it, or the request
- * lane's: here it would only be seen again and again. */
-static void take_room_bell(struct dsm_tcp_conn *conn)
-{
-    if (conn->shm && dsm_tcp_shm_take_bells(conn) != 0)
-        (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_DEL, conn->fd, NULL);
-}
-
 /* One look at the service set. */
 static int serve(struct dsm_net *net)
 {
@@ -238,8 +247,8 @@ static int serve(struct dsm_net *net)
             continue;
         }
         struct dsm_tcp_conn *conn = events[i].data.ptr;
-        if (conn->rx_lane == DSM_TCP_REPLY)
-            take_room_bell(conn);
+        if (conn->rx_lane == DSM_TCP_REPLY && conn->shm)
+            dsm_tcp_rx_take_room_bell(conn);
         if (events[i].events & EPOLLOUT || conn->rx_lane == DSM_TCP_REPLY) {
             dsm_tcp_tx_write(conn);
             has_written = true;
@@ -258,14 +267,21 @@ void dsm_tcp_serve(struct dsm_net *net)
 {
     uint64_t now_ns = dsm_clock_ns();
     uint64_t latest_ns = now_ns + SERVICE_MAX_NS, until_ns = now_ns;
+    bool has_served = false;
     do {
         if (atomic_load(&net->is_claimed) || net->is_closing)
-            return;
+            break;
         int n = serve(net);
+        has_served = true;
         now_ns = dsm_clock_ns();
         if (n)
             until_ns = now_ns + net->handler.service_spin_ns(net->handler.user);
     } while (now_ns < latest_ns && (now_ns < until_ns || dsm_tcp_shm_arm(net, false)));
-    if (now_ns >= latest_ns && dsm_tcp_shm_arm(net, false))
+    if (atomic_load(&net->is_claimed)) {
+        /* Who has claimed it meanwhile may sleep by now, and its bell may have been taken here. */
+        if (has_served && dsm_tcp_shm_has_bytes(net))
+            kick(net->kick_fd);
+    } else if (!net->is_closing && now_ns >= latest_ns && dsm_tcp_shm_arm(net, false)) {
         kick(net->service_kick_fd);
+    }
 }

@@ -127,6 +127,10 @@ static void read_frames(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader,
             conn->shm ? dsm_tcp_shm_read(conn, iov, n_iov) : dsm_sys_recvv(conn->fd, iov, n_iov);
         if (got == -EAGAIN || got == -EINTR)
             return;
+        if (conn->shm && got == -EPROTO) {
+            outcome->is_malformed = true;
+            return;
+        }
         if (got <= 0) {
             outcome->is_eof = true;
             outcome->error_number = (int)-got;
@@ -186,6 +190,18 @@ static void read_shared(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, b
         return;
     outcome->is_eof = true;
     outcome->error_number = end < 0 ? (int)-end : 0;
+}
+
+/* The lane's end is found by who reads it, or the request lane's: the service thread would only see
+ * it again and again. Under the lock: the descriptor is closed once the reading half has ended. */
+void dsm_tcp_rx_take_room_bell(struct dsm_tcp_conn *conn)
+{
+    dsm_mutex_lock(&conn->rx.lock);
+    if (!conn->rx.is_ended && dsm_tcp_shm_take_bells(conn) != 0)
+        (void)epoll_ctl(conn->net->service_fd, EPOLL_CTL_DEL, conn->fd, NULL);
+    dsm_mutex_unlock(&conn->rx.lock);
+    if (atomic_load(&conn->is_ending))
+        dsm_tcp_conn_end_rx(conn);
 }
 
 int dsm_tcp_rx_read(struct dsm_tcp_conn *conn, enum dsm_tcp_reader reader, bool has_event)

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #define BELLS_AT_ONCE 64
+/* Turns at taking them in a row: what is left is found readable again. */
+#define MAX_BELL_READS 16
 
 /* ---- the hello ---- */
 
@@ -81,7 +83,7 @@ void dsm_tcp_shm_add(struct dsm_tcp_conn *conn)
 /* ---- bytes ---- */
 
 /* A socket that is full of bells is readable: one more changes nothing. */
-static long ring_bell(const struct dsm_tcp_conn *conn)
+long dsm_tcp_shm_ring(const struct dsm_tcp_conn *conn)
 {
     uint8_t bell = 0;
     struct iovec iov = {&bell, 1};
@@ -92,7 +94,7 @@ static long ring_bell(const struct dsm_tcp_conn *conn)
 
 long dsm_tcp_shm_take_bells(struct dsm_tcp_conn *conn)
 {
-    for (;;) {
+    for (unsigned i = 0; i < MAX_BELL_READS; i++) {
         uint8_t bells[BELLS_AT_ONCE];
         struct iovec iov = {bells, sizeof bells};
         long got = dsm_sys_recvv(conn->fd, &iov, 1);
@@ -103,13 +105,14 @@ long dsm_tcp_shm_take_bells(struct dsm_tcp_conn *conn)
         if (got < BELLS_AT_ONCE)
             return 0;
     }
+    return 0;
 }
 
 long dsm_tcp_shm_read(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_iov)
 {
     long got = dsm_shm_read(&conn->shm->rx, iov, n_iov);
     if (got > 0 && dsm_shm_is_room_bell_due(&conn->shm->rx))
-        (void)ring_bell(conn); /* a socket that is broken is found so by its reader */
+        (void)dsm_tcp_shm_ring(conn); /* a socket that is broken is found so by its reader */
     return got;
 }
 
@@ -117,7 +120,7 @@ long dsm_tcp_shm_write(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_io
 {
     long taken = dsm_shm_write(&conn->shm->tx, iov, n_iov);
     if (taken > 0 && dsm_shm_is_bell_due(&conn->shm->tx)) {
-        long rung = ring_bell(conn);
+        long rung = dsm_tcp_shm_ring(conn);
         return rung < 0 ? rung : taken;
     }
     return taken;
@@ -146,6 +149,14 @@ bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes)
         if (is_looked_at(conn, all_lanes))
             has_bytes |= dsm_shm_want_bytes(&conn->shm->rx);
     return has_bytes;
+}
+
+bool dsm_tcp_shm_has_bytes(struct dsm_net *net)
+{
+    for (struct dsm_tcp_conn *conn = atomic_load(&net->shared); conn; conn = conn->next_shared)
+        if (is_looked_at(conn, true) && dsm_shm_has_bytes(&conn->shm->rx))
+            return true;
+    return false;
 }
 
 void dsm_tcp_shm_disarm(struct dsm_net *net)

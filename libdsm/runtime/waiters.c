@@ -106,9 +106,10 @@ static void wake_sleeper(struct dsm_waiter *w)
     (void)!syscall(SYS_write, w->wake_fd, &one, sizeof one);
 }
 
-/* (locked) */
+/* With the claim: its thread may be in read_network still, beyond where it takes it. (locked) */
 static void make_reader(struct dsm_driver *d, struct dsm_waiter *w)
 {
+    set_claim(d, true);
     d->reader = w;
     if (atomic_exchange(&w->word, DSM_WAIT_READING) == DSM_WAIT_SLEEPING)
         wake_sleeper(w);
