@@ -158,11 +158,12 @@ struct dsm_net_ops {
      * loop's thread is asked to), or more than one registered piece. Any thread, also in a signal
      * handler. NULL op: always 0. */
     uint32_t (*landing)(struct dsm_net *net, const void *addr, size_t len_bytes);
-    /* Before memory is given back to the system. True: nothing of it is registered. False: some is,
-     * and what a peer writes into a hole punched there would vanish: the caller keeps the memory
-     * and clears it, and hears from on_unpinned when a piece of it can be given back after all.
-     * Any thread, also in a signal handler. NULL op: always true. */
-    bool (*unpin)(struct dsm_net *net, const void *addr, size_t len_bytes);
+    /* Before memory is given back to the system: how many bytes from addr on, at most len_bytes
+     * (more than 0), are alike. *is_free_out true: none of them is registered. False: all are, and
+     * what a peer writes into a hole punched there would vanish: the caller keeps the memory and
+     * clears it, and hears from on_unpinned when it can be given back after all. Any thread, also
+     * in a signal handler. NULL op: all is free. */
+    size_t (*unpin)(struct dsm_net *net, const void *addr, size_t len_bytes, bool *is_free_out);
     /*
      * Queues one frame: header (64 bytes, len at DSM_NET_LEN_AT) and its payload. Never blocks.
      * cookie 0: the payload, at most 4096 bytes, is copied now and there is no on_sent. Any other

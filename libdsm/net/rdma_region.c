@@ -178,25 +178,25 @@ void dsm_rdma_region_ask(struct dsm_net *net, const void *addr)
         ask(net, chunk);
 }
 
-bool dsm_rdma_unpin(struct dsm_net *net, const void *addr, size_t len_bytes)
+size_t dsm_rdma_unpin(struct dsm_net *net, const void *addr, size_t len_bytes, bool *is_free_out)
 {
     struct dsm_rdma_region *region = &net->region;
-    uint64_t first = (uint64_t)((uintptr_t)addr - (uintptr_t)region->memory) / CHUNK_BYTES;
-    uint64_t end =
-        (uint64_t)((uintptr_t)addr + len_bytes - (uintptr_t)region->memory + CHUNK_BYTES - 1) /
-        CHUNK_BYTES;
-    bool is_free = true;
+    uint64_t offset = (uint64_t)((uintptr_t)addr - (uintptr_t)region->memory);
+    uint64_t first = offset / CHUNK_BYTES, end = (offset + len_bytes - 1) / CHUNK_BYTES + 1, i;
+    *is_free_out = true;
     if (!region->chunks) /* or on demand: the card follows the page tables */
-        return true;
-    for (uint64_t i = first; i < end && i < region->n_chunks; i++) {
+        return len_bytes;
+    for (i = first; i < end; i++) {
         struct dsm_rdma_chunk *chunk = &region->chunks[i];
-        if (!atomic_load(&chunk->is_asked))
-            continue;
-        is_free = false;
-        if (!atomic_exchange(&chunk->is_given_back, true))
+        bool is_asked = atomic_load(&chunk->is_asked); /* the loop's thread may end that */
+        if (i == first)
+            *is_free_out = !is_asked;
+        else if (is_asked == *is_free_out)
+            break;
+        if (!*is_free_out && !atomic_exchange(&chunk->is_given_back, true))
             put(net, &region->given_back, chunk, &chunk->next_given_back);
     }
-    return is_free;
+    return i < end ? i * CHUNK_BYTES - offset : len_bytes;
 }
 
 /* ---- the loop's thread ---- */

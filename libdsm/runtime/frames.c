@@ -12,36 +12,30 @@
 #include "runtime/driver.h"
 #include <string.h>
 
-static bool unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
+/* The pages from `first` on, at most n_pages, that are alike: all of them registered, or none. */
+static uint64_t unpin(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages, bool *is_free_out)
 {
-    return !d->net || !d->net_ops->unpin ||
-           d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
-                             (size_t)n_pages << DSM_PAGE_SHIFT);
+    *is_free_out = true;
+    if (!d->net || !d->net_ops->unpin)
+        return n_pages;
+    return d->net_ops->unpin(d->net, d->region->frame + (first << DSM_PAGE_SHIFT),
+                             (size_t)n_pages << DSM_PAGE_SHIFT, is_free_out) >>
+           DSM_PAGE_SHIFT;
 }
 
-/* Halved until a piece is all free or not larger than the largest unit, so that a huge range of
- * which little is registered costs little. */
 int dsm_frames_give_back(struct dsm_driver *d, dsm_page_t first, uint64_t n_pages)
 {
-    uint64_t piece = n_pages;
-    for (dsm_page_t at = first, end = first + n_pages; at < end;) {
-        piece = piece < end - at ? piece : end - at;
-        bool is_free = unpin(d, at, piece);
-        if (!is_free && piece > DSM_UNIT_MAX_PAGES) {
-            piece = (piece + 1) / 2;
-            continue;
-        }
-        int error = 0;
+    int error = 0;
+    for (uint64_t done = 0, n; done < n_pages && !error; done += n) {
+        bool is_free;
+        n = unpin(d, first + done, n_pages - done, &is_free);
         if (is_free)
-            error = dsm_region_punch(d->region, at, piece);
+            error = dsm_region_punch(d->region, first + done, n);
         else
-            memset(d->region->frame + (at << DSM_PAGE_SHIFT), 0, (size_t)piece << DSM_PAGE_SHIFT);
-        if (error)
-            return error;
-        at += piece;
-        piece = is_free ? 2 * piece : piece;
+            memset(d->region->frame + ((first + done) << DSM_PAGE_SHIFT), 0,
+                   (size_t)n << DSM_PAGE_SHIFT);
     }
-    return 0;
+    return error;
 }
 
 /*

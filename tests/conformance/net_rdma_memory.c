@@ -11,12 +11,24 @@
 
 static const struct dsm_net_ops *const ops = &dsm_net_rdma;
 
-static bool unpin(struct node *n, uint64_t offset, size_t len_bytes)
+/* How many bytes from the offset on are alike, and whether they may be punched. */
+static size_t unpin_run(struct node *n, uint64_t offset, size_t len_bytes, bool *is_free_out)
 {
     pthread_mutex_lock(&n->lock);
-    bool is_free = ops->unpin(n->net, n->memory + offset, len_bytes);
+    size_t run = ops->unpin(n->net, n->memory + offset, len_bytes, is_free_out);
     pthread_mutex_unlock(&n->lock);
-    return is_free;
+    ck_assert_uint_gt(run, 0);
+    ck_assert_uint_le(run, len_bytes);
+    return run;
+}
+
+/* All of it: true when nothing is registered. */
+static bool unpin(struct node *n, uint64_t offset, size_t len_bytes)
+{
+    bool is_all_free = true, is_free;
+    for (size_t at = 0; at < len_bytes; is_all_free = is_all_free && is_free)
+        at += unpin_run(n, offset + at, len_bytes - at, &is_free);
+    return is_all_free;
 }
 
 /* ---- landing ---- */
@@ -50,7 +62,7 @@ START_TEST(bytes_without_a_key_are_copied_to_the_same_place)
     memset(nodes[0].memory, 0x5c, 65536);
     for (unsigned i = 0; i < 100; i++)
         ck_assert_uint_eq(ops->landing(nodes[1].net, nodes[1].memory, 4096), 0);
-    ck_assert(ops->unpin(nodes[1].net, nodes[1].memory, MEMORY_BYTES));
+    ck_assert(unpin(&nodes[1], 0, MEMORY_BYTES));
     send_bytes(&nodes[0], 0, 0, 65536, 0);
     await(&nodes[1], &nodes[1].n_payloads, 1);
     await(&nodes[0], &nodes[0].n_sent, 1);
@@ -111,12 +123,20 @@ END_TEST
 START_TEST(only_registered_memory_is_kept_from_being_punched)
 {
     struct node nodes[2];
+    bool is_free;
     open_pair(nodes, NULL);
     ck_assert(unpin(&nodes[0], 0, MEMORY_BYTES));
-    (void)key_of(&nodes[0], 0, 4096);
-    ck_assert(!unpin(&nodes[0], 0, 4096));
-    ck_assert(!unpin(&nodes[0], 0, MEMORY_BYTES));
-    ck_assert(unpin(&nodes[0], MEMORY_BYTES / 2, MEMORY_BYTES / 2));
+    (void)key_of(&nodes[0], CHUNK_BYTES, 4096);
+    (void)key_of(&nodes[0], 2 * CHUNK_BYTES, 4096);
+    ck_assert(!unpin(&nodes[0], CHUNK_BYTES, 4096));
+    ck_assert_uint_eq(unpin_run(&nodes[0], 4096, MEMORY_BYTES - 4096, &is_free),
+                      CHUNK_BYTES - 4096);
+    ck_assert(is_free);
+    ck_assert_uint_eq(
+        unpin_run(&nodes[0], CHUNK_BYTES + 4096, MEMORY_BYTES - CHUNK_BYTES - 4096, &is_free),
+        2 * CHUNK_BYTES - 4096);
+    ck_assert(!is_free);
+    ck_assert(unpin(&nodes[0], 3 * CHUNK_BYTES, MEMORY_BYTES - 3 * CHUNK_BYTES));
     close_pair(nodes);
 }
 END_TEST

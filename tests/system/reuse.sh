@@ -7,4 +7,4 @@ set -u
 out=$(timeout -k 10 240 dsmrun/dsmrun -n 2 --transport "${DSM_TRANSPORT:-tcp}" tests/system/reuse 2>&1)
 status=$?
 printf '%s\n' "$out"
-[ "$status" -eq 0 ] && grep -q '^reuse: 4 rounds over ' <<<"$out"
+[ "$status" -eq 0 ] && grep -q '^reuse: 6 rounds over ' <<<"$out"

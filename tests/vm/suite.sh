@@ -168,7 +168,7 @@ part_choice() {
         env DSM_LOG=info $dsmrun -n 2 --transport tcp examples/hello
     expect "a miss costs one post and one completion" 0 '^traffic: 5 operations, 0 above' \
         env DSM_FETCH_AHEAD=0 DSM_MIGRATORY=0 $dsmrun -n 2 --transport rdma tests/system/traffic
-    expect "memory that was registered goes back when it is freed" 0 '^reuse: 4 rounds over rdma' \
+    expect "memory that was registered goes back when it is freed" 0 '^reuse: 6 rounds over rdma' \
         $dsmrun -n 2 --transport rdma tests/system/reuse
     expect "the ranks of a job over rdma listen on the device" 0 '' \
         env RANKS_COMMAND='[ $(rdma resource show cm_id | grep -c LISTEN) -eq 2 ]' \
