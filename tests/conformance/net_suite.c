@@ -134,8 +134,9 @@ START_TEST(many_frames_go_out_with_one_flush)
     ops->flush(c.at[0]->net);
     endpoint_wait(c.at[1], c.at[1]->next_in[0][LANE_REQUEST] == N + 1);
     endpoint_wait(c.at[0], c.at[0]->n_sent == N / 2);
-    /* Far fewer batches than frames: they were read in runs. */
-    ck_assert_uint_lt(endpoint_get(c.at[1], c.at[1]->n_batches), N / 10);
+    /* Fewer batches than frames: they were read in runs. How long these are depends on who is
+     * faster. */
+    ck_assert_uint_lt(endpoint_get(c.at[1], c.at[1]->n_batches), N / 2);
     cluster_close(&c);
 }
 END_TEST
