@@ -70,6 +70,9 @@ static void to_proto(const struct dsm_hello *hello, Dsm__Hello *out)
     out->shared_pid = hello->shared.pid;
     out->shared_fd = hello->shared.fd;
     out->shared_nonce = hello->shared.nonce;
+    out->memory_pid = hello->memory_file.pid;
+    out->memory_fd = hello->memory_file.fd;
+    out->memory_inode = hello->memory_file.inode;
 }
 
 static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
@@ -91,6 +94,7 @@ static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
         .memory_bytes = in->memory_bytes,
         .credits = in->credits,
         .shared = {in->shared_namespace, in->shared_pid, in->shared_fd, in->shared_nonce},
+        .memory_file = {in->memory_pid, in->memory_fd, in->memory_inode},
     };
     memcpy(out->token, in->token.data, sizeof out->token);
     dsm_format(out->build, sizeof out->build, "%s", in->build);

@@ -33,10 +33,12 @@ struct dsm_hello {
     char build[DSM_HELLO_BUILD_BYTES];
     /* rdma alone: */
     uint64_t memory_addr;
-    uint64_t memory_bytes;
     uint32_t credits;
+    /* rdma: of the memory at memory_addr; tcp: of the file; 0: none */
+    uint64_t memory_bytes;
     /* tcp alone: memory that is offered, or that the answering rank has opened; zeros: none */
     struct dsm_shm_name shared;
+    struct dsm_shm_file memory_file;
 };
 
 enum dsm_hello_status { DSM_HELLO_ACCEPTED, DSM_HELLO_REFUSED, DSM_HELLO_YIELD };

@@ -18,15 +18,15 @@
  * until on_sent(cookie). Where received payload goes is decided by on_header, after the header is
  * known and before a byte is read.
  *
- * Landing. A transport that can write into a peer's memory (rdma) does so in the one range told
- * with set_memory, which has the same layout on all ranks. Whoever asks for bytes hands out a key
- * (landing) with the request; whoever answers gives it to send, and the payload may be in the
- * asker's memory, at the offset it has in the sender's, before the header is heard of. So a key may
- * only travel with a request that is under way and whose memory nobody else uses until it is
- * answered. For bytes that were written so, the transport calls on_header as for any other, and at
- * once on_payload when *dst_out is the very place they are in; NULL: the header alone is passed
- * over; any other place breaks the protocol. After a loss the keys that the lost rank was given are
- * worth nothing from on_lost on.
+ * Landing. A transport that can write into a peer's memory (rdma; tcp, of ranks of one host) does
+ * so in the one range told with set_memory, which has the same layout on all ranks. Whoever asks
+ * for bytes hands out a key (landing) with the request; whoever answers gives it to send, and the
+ * payload may be in the asker's memory, at the offset it has in the sender's, before the header is
+ * heard of. So a key may only travel with a request that is under way and whose memory nobody else
+ * uses until it is answered. For bytes that were written so, the transport calls on_header as for
+ * any other, and at once on_payload when *dst_out is the very place they are in; NULL: the header
+ * alone is passed over; any other place breaks the protocol. After a loss the keys that the lost
+ * rank was given are worth nothing from on_lost on.
  *
  * Pinning. Memory that peers may write to is pinned, in pieces that are the transport's own choice.
  * The caller gives memory back with unpin; the transport lets a piece go when is_unused says that
@@ -147,12 +147,15 @@ struct dsm_net_ops {
     /* Who we are, and addresses[n_ranks], copied; once. Connections are made lazily, at the first
      * send; those of peers that come earlier wait. Errors: INVAL. */
     int (*set_peers)(struct dsm_net *net, uint32_t self, const char *const *addresses);
-    /* The memory that bytes may be written into by peers, told once, before the first send.
+    /* The memory that bytes may be written into by peers, told once, before the first send and
+     * before the loop runs. fd: the file of which it is a shared mapping from the start on, open
+     * until close; -1: none, or a peer that is declared lost must not be able to write to it any
+     * more, which a mapping of the file cannot be kept from.
      * most_bytes: how much of it the transport may come to hold in memory on its own account,
      * registered and otherwise unused; UINT64_MAX: as it likes. *pinned_out: how much it may be.
      * NULL op: the transport cannot. Errors: SYSTEM, NOMEM. */
-    int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
-                      uint64_t *pinned_out);
+    int (*set_memory)(struct dsm_net *net, void *memory, size_t len_bytes, int fd,
+                      uint64_t most_bytes, uint64_t *pinned_out);
     /* A key with which a peer may write [addr, addr + len_bytes) of the memory, for a request that
      * is about to be sent; 0: none, the bytes travel behind their header: not registered (yet: the
      * loop's thread is asked to), or more than one registered piece. Any thread, also in a signal

@@ -434,8 +434,8 @@ void dsm_rdma_receive_again(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *
 void dsm_rdma_receive_one(struct dsm_rdma_lane *lane, struct dsm_rdma_buffer *buffer);
 
 /* rdma_region.c */
-int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
-                        uint64_t *pinned_out);
+int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, int fd,
+                        uint64_t most_bytes, uint64_t *pinned_out);
 uint32_t dsm_rdma_landing(struct dsm_net *net, const void *addr, size_t len_bytes);
 size_t dsm_rdma_unpin(struct dsm_net *net, const void *addr, size_t len_bytes, bool *is_free_out);
 /* The local key of bytes that are to be written to a peer, or 0, and then for the next time. */

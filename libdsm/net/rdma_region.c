@@ -70,9 +70,10 @@ static void limit_pins(struct dsm_rdma_region *region, uint64_t most_bytes)
     region->pin_max_bytes = most;
 }
 
-int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, uint64_t most_bytes,
-                        uint64_t *pinned_out)
+int dsm_rdma_region_set(struct dsm_net *net, void *memory, size_t len_bytes, int fd,
+                        uint64_t most_bytes, uint64_t *pinned_out)
 {
+    (void)fd;
     struct dsm_rdma_region *region = &net->region;
     uint64_t n = (len_bytes + CHUNK_BYTES - 1) / CHUNK_BYTES;
     region->memory = memory;

@@ -49,18 +49,18 @@ static void set_end(struct dsm_shm_end *end, uint8_t *memory, size_t ring_bytes,
     atomic_init(&end->position, 0);
 }
 
-static int map(struct dsm_shm *shm, int fd, size_t len_bytes)
+/* Neither a child nor a core dump has it. */
+static int map(int fd, size_t len_bytes, void **memory_out)
 {
     /* Raw, like the closing: TSan does not know memfd_create, and takes the descriptor for the
      * socket that had its number before, which is closed without its knowledge (sys.h). */
     void *memory = (void *)syscall(SYS_mmap, 0L, len_bytes, (long)(PROT_READ | PROT_WRITE),
-                                   (long)MAP_SHARED, (long)fd, 0L);
+                                   (long)(MAP_SHARED | MAP_NORESERVE), (long)fd, 0L);
     if (memory == MAP_FAILED)
         return dsm_error_from_errno(errno);
     (void)madvise(memory, len_bytes, MADV_DONTFORK);
     (void)madvise(memory, len_bytes, MADV_DONTDUMP);
-    shm->memory = memory;
-    shm->len_bytes = len_bytes;
+    *memory_out = memory;
     return 0;
 }
 
@@ -96,11 +96,12 @@ int dsm_shm_create(struct dsm_shm *shm, size_t ring_bytes, uint64_t nonce,
         dsm_shm_close(shm);
         return error;
     }
-    int error = map(shm, shm->fd, len_bytes);
+    int error = map(shm->fd, len_bytes, &shm->memory);
     if (error) {
         dsm_shm_close(shm);
         return error;
     }
+    shm->len_bytes = len_bytes;
     set_end(&shm->tx, shm->memory, ring_bytes, 0);
     set_end(&shm->rx, shm->memory, ring_bytes, 1);
     shm->tx.control->nonce = nonce;
@@ -111,50 +112,90 @@ int dsm_shm_create(struct dsm_shm *shm, size_t ring_bytes, uint64_t nonce,
     return 0;
 }
 
-/* Opening something else that has this number by now must not wait for anything. */
-static int open_memory(const struct dsm_shm_name *name, size_t *len_out)
+/* A memfd of a process of this host, or a negative errno. Opening something else that has this
+ * number by now must not wait for anything. */
+static int open_memfd(uint32_t pid, uint32_t number, int seals, struct stat *st_out)
 {
     char path[64];
-    struct stat st;
-    snprintf(path, sizeof path, "/proc/%u/fd/%u", name->pid, name->fd);
-    if (stat(path, &st))
+    snprintf(path, sizeof path, "/proc/%u/fd/%u", pid, number);
+    if (stat(path, st_out))
         return -errno;
-    if (!S_ISREG(st.st_mode)) /* opening some things does something */
+    if (!S_ISREG(st_out->st_mode)) /* opening some things does something */
         return -EBADF;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     if (fd < 0)
         return -errno;
-    int seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || (seals & SEALS) != SEALS || fstat(fd, &st) || st.st_size < 0 ||
-        (uint64_t)st.st_size / 2 < CONTROL_BYTES ||
-        !is_ring_size((uint64_t)st.st_size / 2 - CONTROL_BYTES)) {
+    int has = fcntl(fd, F_GET_SEALS);
+    if (has < 0 || (has & seals) != seals || fstat(fd, st_out) || st_out->st_size < 0) {
         dsm_sys_close(fd);
         return -EBADF;
     }
-    *len_out = (size_t)st.st_size;
     return fd;
+}
+
+static int tell_not_opened(uint32_t pid, uint32_t number, int error_number, char *why,
+                           size_t why_bytes)
+{
+    dsm_format(why, why_bytes, "/proc/%u/fd/%u: %s", pid, number,
+               error_number == EBADF ? "not the memory that was offered"
+                                     : strerrordesc_np(error_number));
+    return error_number == EBADF ? DSM_E_MISMATCH : DSM_E_SYSTEM;
+}
+
+int dsm_shm_name_file(int fd, struct dsm_shm_file *file_out)
+{
+    struct stat st;
+    if (fstat(fd, &st))
+        return dsm_error_from_errno(errno);
+    *file_out = (struct dsm_shm_file){(uint32_t)getpid(), (uint32_t)fd, st.st_ino};
+    return 0;
+}
+
+int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *fd_out,
+                      void **memory_out, char *why, size_t why_bytes)
+{
+    struct stat st;
+    int fd = open_memfd(file->pid, file->fd, 0, &st);
+    if (fd >= 0 && (st.st_ino != file->inode || (uint64_t)st.st_size != len_bytes)) {
+        dsm_sys_close(fd);
+        fd = -EBADF;
+    }
+    if (fd < 0)
+        return tell_not_opened(file->pid, file->fd, -fd, why, why_bytes);
+    int error = map(fd, len_bytes, memory_out);
+    if (error) {
+        dsm_sys_close(fd);
+        dsm_format(why, why_bytes, "mapping it: %s", dsm_error_text(error));
+        return error;
+    }
+    *fd_out = fd;
+    return 0;
 }
 
 int dsm_shm_open(struct dsm_shm *shm, const struct dsm_shm_name *name, char *why, size_t why_bytes)
 {
-    size_t len_bytes = 0;
+    struct stat st;
     *shm = (struct dsm_shm){.fd = -1};
     if (name->pid_namespace == 0 || name->pid_namespace != pid_namespace()) {
         dsm_format(why, why_bytes, "its process is in another pid namespace");
         return DSM_E_MISMATCH;
     }
-    int fd = open_memory(name, &len_bytes);
-    if (fd < 0) {
-        dsm_format(why, why_bytes, "/proc/%u/fd/%u: %s", name->pid, name->fd,
-                   fd == -EBADF ? "not the memory that was offered" : strerrordesc_np(-fd));
-        return fd == -EBADF ? DSM_E_MISMATCH : DSM_E_SYSTEM;
+    int fd = open_memfd(name->pid, name->fd, SEALS, &st);
+    size_t len_bytes = fd < 0 ? 0 : (size_t)st.st_size;
+    if (fd >= 0 &&
+        (len_bytes / 2 < CONTROL_BYTES || !is_ring_size(len_bytes / 2 - CONTROL_BYTES))) {
+        dsm_sys_close(fd);
+        fd = -EBADF;
     }
-    int error = map(shm, fd, len_bytes);
+    if (fd < 0)
+        return tell_not_opened(name->pid, name->fd, -fd, why, why_bytes);
+    int error = map(fd, len_bytes, &shm->memory);
     dsm_sys_close(fd);
     if (error) {
         dsm_format(why, why_bytes, "mapping it: %s", dsm_error_text(error));
         return error;
     }
+    shm->len_bytes = len_bytes;
     size_t ring_bytes = len_bytes / 2 - CONTROL_BYTES;
     set_end(&shm->rx, shm->memory, ring_bytes, 0);
     set_end(&shm->tx, shm->memory, ring_bytes, 1);

@@ -45,6 +45,13 @@ struct dsm_shm_name {
     uint64_t nonce; /* random; in the memory, too */
 };
 
+/* A memfd that its process lets others map: said in the hello as well. */
+struct dsm_shm_file {
+    uint32_t pid;
+    uint32_t fd;
+    uint64_t inode; /* 0: none */
+};
+
 struct dsm_shm {
     void *memory;
     size_t len_bytes;
@@ -63,6 +70,14 @@ int dsm_shm_open(struct dsm_shm *shm, const struct dsm_shm_name *name, char *why
 /* The other side has opened it, or will not. */
 void dsm_shm_close_name(struct dsm_shm *shm);
 void dsm_shm_close(struct dsm_shm *shm);
+
+/* How others find a file of this process. Errors: SYSTEM. */
+int dsm_shm_name_file(int fd, struct dsm_shm_file *file_out);
+/* Opens a peer's file of this host, which must have len_bytes, and maps all of it. To be closed
+ * with dsm_sys_close and munmap. Errors: MISMATCH (something else lies there), NOMEM, SYSTEM; why:
+ * one line. */
+int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *fd_out,
+                      void **memory_out, char *why, size_t why_bytes);
 
 /* Moves what there is room for, or what is there, and returns the bytes; -EAGAIN: none; -EPROTO:
  * the other side has spoiled the ring. */

@@ -39,6 +39,11 @@ static inline long dsm_sys_recvv(int fd, struct iovec *iov, size_t n_iov)
     return dsm_sys_result(syscall(SYS_recvmsg, fd, &message, MSG_DONTWAIT));
 }
 
+static inline long dsm_sys_pwrite(int fd, const void *bytes, size_t len_bytes, uint64_t offset)
+{
+    return dsm_sys_result(syscall(SYS_pwrite64, fd, bytes, len_bytes, offset));
+}
+
 /* timeout_us: 0 looks, -1 waits for ever. Where the kernel has no nanosecond timeout (before 5.11),
  * whole milliseconds, rounded up. */
 static inline long dsm_sys_epoll_wait(int fd, struct epoll_event *events, int n_events,

@@ -61,6 +61,7 @@ static void free_net(struct dsm_net *net)
     if (net->listen_fd >= 0)
         dsm_sys_close(net->listen_fd);
     for (uint32_t rank = 0; net->peers && rank < net->n_ranks; rank++) {
+        dsm_tcp_landing_close(&net->peers[rank]);
         for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++) {
             dsm_frame_queue_free(&net->peers[rank].conns[lane].tx.queue);
             free(net->peers[rank].conns[lane].buffers);
@@ -321,6 +322,7 @@ static void tcp_counters(struct dsm_net *net, struct dsm_net_counters *out)
         .completions_reply = atomic_load(&net->n_reads[DSM_TCP_REPLY]),
         .shared = atomic_load(&net->n_shared),
         .bells = atomic_load(&net->n_bells),
+        .landed = atomic_load(&net->n_landed),
     };
 }
 
@@ -340,6 +342,8 @@ const struct dsm_net_ops dsm_net_tcp = {
     .peer_left = tcp_peer_left,
     .expel = dsm_tcp_expel,
     .is_connected = tcp_is_connected,
+    .set_memory = dsm_tcp_set_memory,
+    .landing = dsm_tcp_landing,
     .counters = tcp_counters,
     .close = tcp_close,
 };

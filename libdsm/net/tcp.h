@@ -11,6 +11,7 @@
  *   tcp_rx.c       the receive state of a connection
  *   tcp_poll.c     who reads when: the epoll sets, claim and release, the service loop
  *   tcp_shm.c      frames through memory instead, between ranks of one host
+ *   tcp_landing.c  and their bytes straight to where they belong
  *
  * A connection carries one lane each way: what we send as requests comes in at the peer as
  * requests, and what comes back on the same socket are the peer's replies. A fault's answer so
@@ -58,6 +59,7 @@ enum { DSM_TCP_REQUEST, DSM_TCP_REPLY };
 #define DSM_TCP_WHY_BYTES   300
 
 struct dsm_tcp_peer;
+struct dsm_tcp_memory;
 
 /* What a connection needs once it is up; 6.6 KiB that unconnected peers do not cost. */
 struct dsm_tcp_buffers {
@@ -172,6 +174,7 @@ struct dsm_tcp_peer {
     atomic_int conns_left;
     int error;
     char why[DSM_TCP_WHY_BYTES];
+    struct dsm_tcp_memory *memory; /* its memory of the region, where we may write to it */
     struct dsm_tcp_conn conns[DSM_TCP_LANES];
 };
 
@@ -182,6 +185,10 @@ struct dsm_net {
     uint32_t epoch;
     uint8_t token[16];
     char *build;
+    /* What peers of this host may write to; NULL: nothing. */
+    uint8_t *memory;
+    uint64_t memory_bytes;
+    struct dsm_shm_file memory_file;
     uint64_t connect_timeout_ns;
     uv_loop_t *loop;
     struct dsm_tcp_peer *peers; /* n_ranks */
@@ -222,8 +229,9 @@ struct dsm_net {
 
     /* System calls that moved something, or turns at a ring; reads by lane. */
     atomic_ullong n_writes, n_reads[2];
-    atomic_ullong n_bells; /* single bytes sent to wake a peer */
-    atomic_uint n_shared;  /* connections whose frames have gone through memory */
+    atomic_ullong n_bells;  /* single bytes sent to wake a peer */
+    atomic_ullong n_landed; /* frames received whose bytes were in their place */
+    atomic_uint n_shared;   /* connections whose frames have gone through memory */
 };
 
 /* tcp_tx.c */
@@ -324,6 +332,31 @@ int dsm_tcp_shm_look(struct dsm_net *net, enum dsm_tcp_reader reader, bool all_l
 bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes);
 void dsm_tcp_shm_disarm(struct dsm_net *net);
 bool dsm_tcp_shm_has_bytes(struct dsm_net *net);
+
+/*
+ * tcp_landing.c. Where the frames go through memory, each rank tells in its hello the file of its
+ * memory of the region. Payload with a key is copied to its place there, and a bit in the header's
+ * len says so; the header follows in the ring, so that it is heard of later.
+ */
+struct dsm_tcp_landing {
+    uint64_t offset;    /* in our memory, and in the peer's */
+    uint32_t len_bytes; /* 0: none */
+};
+int dsm_tcp_set_memory(struct dsm_net *net, void *memory, size_t len_bytes, int fd,
+                       uint64_t most_bytes, uint64_t *pinned_out);
+uint32_t dsm_tcp_landing(struct dsm_net *net, const void *addr, size_t len_bytes);
+void dsm_tcp_landing_offer(const struct dsm_net *net, struct dsm_hello *hello);
+void dsm_tcp_landing_open(struct dsm_tcp_peer *peer, const struct dsm_hello *theirs);
+void dsm_tcp_landing_close(struct dsm_tcp_peer *peer);
+/* The writer, of a frame of which nothing has left: true when its payload is to be copied to its
+ * place before the frame is sent, which has been changed to say so. */
+bool dsm_tcp_landing_take(const struct dsm_tcp_conn *conn, struct dsm_queued_frame *frame,
+                          struct dsm_tcp_landing *landing_out);
+void dsm_tcp_landing_copy(const struct dsm_tcp_conn *conn, const struct dsm_tcp_landing *landing);
+/* The reader: what the header says of it, and then has the bytes' number alone; 0: nothing. */
+uint32_t dsm_tcp_landing_told(const struct dsm_tcp_conn *conn, uint8_t *header);
+/* Is that what was told, as far as it says? */
+bool dsm_tcp_landing_is_place(const struct dsm_net *net, uint32_t told, const void *dst);
 
 /* tcp_chore.c */
 int dsm_tcp_chore_open(struct dsm_net *net);

@@ -20,6 +20,7 @@ struct outcome {
     bool is_eof; /* or a read failed: error_number */
     int error_number;
     bool is_malformed;
+    bool is_elsewhere;  /* bytes were written where they do not belong */
     uint32_t len_bytes; /* the length that is too large; 0: on_header refused */
 };
 
@@ -36,6 +37,20 @@ static void payload_arrived(struct dsm_tcp_conn *conn, uint32_t bytes)
         handler->on_payload(handler->user, conn->peer->rank, conn->rx_lane, rx->header, rx->token);
 }
 
+/* The payload is in its place already. False: that is another. */
+static bool take_landed(struct dsm_tcp_conn *conn, uint32_t told, struct outcome *outcome)
+{
+    struct dsm_tcp_rx *rx = &conn->rx;
+    atomic_fetch_add_explicit(&conn->net->n_landed, 1, memory_order_relaxed);
+    if (rx->dst && !dsm_tcp_landing_is_place(conn->net, told, rx->dst)) {
+        outcome->is_malformed = outcome->is_elsewhere = true;
+        return false;
+    }
+    if (rx->payload_left)
+        payload_arrived(conn, rx->payload_left);
+    return true;
+}
+
 /* Header in the stage. False: the peer broke the protocol. */
 static bool take_header(struct dsm_tcp_conn *conn, struct outcome *outcome)
 {
@@ -43,6 +58,7 @@ static bool take_header(struct dsm_tcp_conn *conn, struct outcome *outcome)
     const struct dsm_net_handler *handler = &conn->net->handler;
     memcpy(rx->header, conn->buffers->stage + rx->stage_start, sizeof rx->header);
     rx->stage_start += DSM_NET_HEADER_BYTES;
+    uint32_t told = dsm_tcp_landing_told(conn, rx->header);
     uint32_t len_bytes = dsm_get_u32(rx->header + DSM_NET_LEN_AT);
     void *dst = NULL;
     rx->token = 0;
@@ -59,7 +75,7 @@ static bool take_header(struct dsm_tcp_conn *conn, struct outcome *outcome)
     outcome->n_frames++;
     rx->dst = dst;
     rx->payload_left = len_bytes;
-    return true;
+    return !told || take_landed(conn, told, outcome);
 }
 
 /* Everything in the stage but the beginning of a header. */
@@ -170,6 +186,10 @@ static void break_off(struct dsm_tcp_conn *conn, const struct outcome *outcome)
                    "are allowed",
                    conn->peer->rank, dsm_tcp_lane_name(conn->rx_lane), outcome->len_bytes,
                    DSM_NET_MAX_PAYLOAD);
+    else if (outcome->is_elsewhere)
+        dsm_format(why, sizeof why,
+                   "rank %u wrote bytes into the memory of this rank where nobody asked for them",
+                   conn->peer->rank);
     else
         dsm_format(
             why, sizeof why,

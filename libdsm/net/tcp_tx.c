@@ -62,13 +62,18 @@ void dsm_tcp_flush(struct dsm_net *net)
     }
 }
 
-/* Lock held. Fills the buffers from the head of the queue. */
-static size_t gather(struct dsm_tcp_conn *conn, size_t *bytes_out)
+/* Lock held. Fills the buffers from the head of the queue, up to a frame whose payload is to be
+ * copied to its place first: so the peer hears of each as soon as it is there. */
+static size_t gather(struct dsm_tcp_conn *conn, size_t *bytes_out, struct dsm_tcp_landing *landing)
 {
     struct iovec *iov = conn->buffers->iov;
     size_t n = 0, bytes = 0, skip = conn->tx.head_sent_bytes;
-    const struct dsm_queued_frame *frame = conn->tx.queue.head;
-    for (unsigned i = 0; frame && i < DSM_TCP_GATHER; i++, frame = frame->next) {
+    struct dsm_queued_frame *frame = conn->tx.queue.head;
+    *landing = (struct dsm_tcp_landing){0};
+    for (unsigned i = 0; frame && !landing->len_bytes && i < DSM_TCP_GATHER;
+         i++, frame = frame->next) {
+        if (skip == 0)
+            (void)dsm_tcp_landing_take(conn, frame, landing);
         if (skip < DSM_NET_HEADER_BYTES) {
             iov[n++] = (struct iovec){(uint8_t *)(uintptr_t)frame->header + skip,
                                       DSM_NET_HEADER_BYTES - skip};
@@ -138,8 +143,11 @@ static bool write_once(struct dsm_tcp_conn *conn)
 {
     struct dsm_tcp_tx *tx = &conn->tx;
     size_t asked;
-    size_t n_iov = gather(conn, &asked);
+    struct dsm_tcp_landing landing;
+    size_t n_iov = gather(conn, &asked, &landing);
     dsm_mutex_unlock(&tx->lock);
+    if (landing.len_bytes)
+        dsm_tcp_landing_copy(conn, &landing);
     long taken = conn->shm ? dsm_tcp_shm_write(conn, conn->buffers->iov, n_iov)
                            : dsm_sys_sendv(conn->fd, conn->buffers->iov, n_iov);
     bool is_dead =

@@ -312,9 +312,11 @@ static int share_memory(const struct runtime *r, uint64_t *frames_bytes_out)
         all < 2 * unit_bytes ? all - (all < unit_bytes ? all : unit_bytes) : all / 2;
     uint64_t pinned = 0;
     int error = 0;
+    /* Where the job goes on after a loss, the lost rank may run yet. */
+    int fd = r->settings.go_on_after_loss ? -1 : r->region.memfd;
     if (r->net && r->net_ops->set_memory)
         error = r->net_ops->set_memory(r->net, r->region.frame, dsm_region_total_bytes(&r->region),
-                                       most_pinned, &pinned);
+                                       fd, most_pinned, &pinned);
     *frames_bytes_out = DSM_ALIGN_DOWN(all - pinned, (uint64_t)DSM_PAGE_BYTES);
     return error;
 }

@@ -4,7 +4,7 @@
  * go: each is one line, and nothing of it is written here any more.
  */
 #define _GNU_SOURCE
-#include "tests/conformance/net_rdma_node.h"
+#include "tests/conformance/net_node.h"
 #include "net/hello.h"
 #include "base/bytes.h"
 #include <arpa/inet.h>

@@ -530,7 +530,7 @@ struct dsm_stats {
     uint64_t net_sent;          /* rdma: completions of sends and writes */
     uint64_t net_wakes;         /* rdma: events that woke a thread for a completion */
     uint64_t net_credits;       /* rdma: messages sent only to tell how many may come */
-    uint64_t net_landed;        /* rdma: frames received whose bytes were written to their place */
+    uint64_t net_landed;        /* frames received whose bytes the sender had written to their place */
     uint64_t net_copied;        /* rdma: frames sent whose bytes went through buffers */
     uint64_t net_pinned_bytes;  /* rdma: of the region, registered now */
     uint64_t net_shared;        /* tcp: lanes to ranks of this host that go through memory (DSM_SHM) */

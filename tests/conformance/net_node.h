@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
 /*
- * net_rdma_node.h - the vocabulary of the tests of what only a card does: two ranks with memory
- * that the other may write to, each with a service thread.
+ * net_node.h - the vocabulary of the tests of memory that a peer may write to: two ranks with some,
+ * each with a service thread.
  */
-#ifndef DSM_TESTS_NET_RDMA_NODE_H
-#define DSM_TESTS_NET_RDMA_NODE_H
+#ifndef DSM_TESTS_NET_NODE_H
+#define DSM_TESTS_NET_NODE_H
 
 #include "net/net.h"
 #include <check.h>
@@ -40,8 +40,10 @@ struct node {
     char lost_why[300];
 };
 
-/* Of nodes that are opened from now on; 0: what the transport takes. */
-extern double node_connect_timeout_s;
+/* Of nodes that are opened from now on: */
+extern const struct dsm_net_ops *node_ops;
+extern double node_connect_timeout_s; /* 0: what the transport takes */
+extern bool node_is_private;          /* set_memory is told no file */
 /* 0, or what open returned; then there is nothing to close. */
 int node_open(struct node *n, uint32_t rank, const struct dsm_net_rdma_config *rdma);
 void node_address(struct node *n, char *out, size_t out_bytes);
@@ -67,6 +69,8 @@ struct dsm_net_counters counters_of(struct node *n);
 /* Bytes of its memory that there are. */
 uint64_t resident_bytes(const struct node *n);
 
+/* net_landing.c: for every transport that can write into a peer's memory. */
+TCase *net_landing(void);
 /* net_rdma_memory.c, net_rdma_loss.c */
 TCase *net_rdma_landing(void);
 TCase *net_rdma_pinning(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-3-Clause */
-/* net_rdma_node.c - ranks over rdma in one process, with memory of their own. */
+/* net_node.c - ranks in one process, with memory of their own. */
 #define _GNU_SOURCE
-#include "tests/conformance/net_rdma_node.h"
+#include "tests/conformance/net_node.h"
 #include "base/bytes.h"
 #include <sched.h>
 #include <stdio.h>
@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <fcntl.h>
 #include <unistd.h>
-
-static const struct dsm_net_ops *const ops = &dsm_net_rdma;
 
 static int on_header(void *user, uint32_t from, unsigned lane, const uint8_t *header,
                      void **dst_out, uint64_t *token_out)
@@ -93,7 +91,7 @@ static void on_unpinned(void *user, const void *addr, size_t len_bytes)
 static void on_stop(uv_async_t *stop)
 {
     struct node *n = stop->data;
-    ops->close(n->net);
+    node_ops->close(n->net);
     uv_close((uv_handle_t *)stop, NULL);
     uv_close((uv_handle_t *)&n->run, NULL);
 }
@@ -113,7 +111,9 @@ static void *service(void *user)
     return NULL;
 }
 
+const struct dsm_net_ops *node_ops;
 double node_connect_timeout_s;
+bool node_is_private;
 
 int node_open(struct node *n, uint32_t rank, const struct dsm_net_rdma_config *rdma)
 {
@@ -132,7 +132,7 @@ int node_open(struct node *n, uint32_t rank, const struct dsm_net_rdma_config *r
     ck_assert_int_eq(uv_loop_init(&n->loop), 0);
     if (rdma)
         config.rdma = *rdma;
-    int error = ops->open(&config, &handler, &n->net);
+    int error = node_ops->open(&config, &handler, &n->net);
     if (error) {
         uv_run(&n->loop, UV_RUN_DEFAULT);
         ck_assert_int_eq(uv_loop_close(&n->loop), 0);
@@ -142,7 +142,7 @@ int node_open(struct node *n, uint32_t rank, const struct dsm_net_rdma_config *r
 
 void node_address(struct node *n, char *out, size_t out_bytes)
 {
-    ck_assert_int_eq(ops->address(n->net, out, out_bytes), 0);
+    ck_assert_int_eq(node_ops->address(n->net, out, out_bytes), 0);
 }
 
 void node_start(struct node *n, uint32_t rank, const char *const *addresses)
@@ -152,9 +152,11 @@ void node_start(struct node *n, uint32_t rank, const char *const *addresses)
     ck_assert_int_eq(ftruncate(n->memory_fd, MEMORY_BYTES), 0);
     n->memory = mmap(NULL, MEMORY_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, n->memory_fd, 0);
     ck_assert_ptr_ne(n->memory, MAP_FAILED);
-    ck_assert_int_eq(ops->set_peers(n->net, rank, addresses), 0);
-    ck_assert_int_eq(
-        ops->set_memory(n->net, n->memory, MEMORY_BYTES, n->most_bytes, &n->pinned_most), 0);
+    ck_assert_int_eq(node_ops->set_peers(n->net, rank, addresses), 0);
+    ck_assert_int_eq(node_ops->set_memory(n->net, n->memory, MEMORY_BYTES,
+                                          node_is_private ? -1 : n->memory_fd, n->most_bytes,
+                                          &n->pinned_most),
+                     0);
     n->stop.data = n->run.data = n;
     ck_assert_int_eq(uv_async_init(&n->loop, &n->stop, on_stop), 0);
     ck_assert_int_eq(uv_async_init(&n->loop, &n->run, on_run), 0);
@@ -219,7 +221,7 @@ uint32_t key_of(struct node *n, uint64_t offset, size_t len_bytes)
 {
     for (time_t since = time(NULL);;) {
         pthread_mutex_lock(&n->lock);
-        uint32_t key = ops->landing(n->net, n->memory + offset, len_bytes);
+        uint32_t key = node_ops->landing(n->net, n->memory + offset, len_bytes);
         pthread_mutex_unlock(&n->lock);
         if (key)
             return key;
@@ -235,9 +237,9 @@ int try_send_bytes(struct node *n, uint32_t rank, uint64_t from, uint64_t to, ui
     dsm_put_u64(header + OFFSET_AT, to);
     dsm_put_u32(header + DSM_NET_LEN_AT, len);
     pthread_mutex_lock(&n->lock);
-    int error = ops->send(n->net, rank, 0, header, n->memory + from, NODE_COOKIE, key);
+    int error = node_ops->send(n->net, rank, 0, header, n->memory + from, NODE_COOKIE, key);
     pthread_mutex_unlock(&n->lock);
-    ops->flush(n->net);
+    node_ops->flush(n->net);
     return error;
 }
 
@@ -249,7 +251,7 @@ void send_bytes(struct node *n, uint64_t from, uint64_t to, uint32_t len, uint32
 struct dsm_net_counters counters_of(struct node *n)
 {
     struct dsm_net_counters counters;
-    ops->counters(n->net, &counters);
+    node_ops->counters(n->net, &counters);
     return counters;
 }
 
