@@ -46,7 +46,7 @@ struct dsm_core_config {
 #define DSM_HOLD_NONE           UINT64_MAX
 #define DSM_FULL_NEVER          UINT64_MAX
 /* Units that one REQUEST or OFFER may name; a correct peer stays within. */
-#define DSM_RUN_MAX_UNITS 32u
+#define DSM_RUN_MAX_UNITS 64u
 #define DSM_RANKS_MAX     65536u
 
 /* Bytes of memory to give to init (address space; the untouched part costs nothing when the memory
