@@ -252,6 +252,10 @@ void dsm_signal_die(int signal, siginfo_t *info)
  * Field 32 of /proc/self/task/TID/stat (proc(5)), decimal, for the signals below 32. Counted from
  * the last parenthesis, because a thread's name, field 2, may hold anything.
  */
+/* proc(5), /proc/PID/stat; PF_EXITING of the kernel's sched.h, the same since Linux 2.6. */
+#define FLAGS_FIELD     9
+#define TASK_IS_EXITING 0x4u
+
 bool dsm_signal_is_blocked(int signal, uint32_t thread)
 {
     char text[512];
@@ -263,8 +267,11 @@ bool dsm_signal_is_blocked(int signal, uint32_t thread)
     dsm_raw_call(SYS_close, fd, 0, 0, 0, 0, 0);
     text[n > 0 ? n : 0] = '\0';
     const char *at = strrchr(text, ')');
-    for (int field = 2; at && field < 32; field++)
+    for (int field = 2; at && field < 32; field++) {
         at = strchr(at + 1, ' ');
+        if (at && field + 1 == FLAGS_FIELD && (strtoull(at, NULL, 10) & TASK_IS_EXITING) != 0)
+            return false;
+    }
     return at && (strtoull(at, NULL, 10) & dsm_sigmask_of(signal)) != 0;
 }
 

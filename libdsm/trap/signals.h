@@ -41,7 +41,8 @@ void dsm_signal_after_fork_child(void);
  */
 void dsm_signal_pass_on(int signal, siginfo_t *info, void *context);
 
-/* True when the thread of this process blocks the signal ; false where it cannot be asked. */
+/* True when the thread of this process blocks the signal; false where it cannot be asked, or ends.
+ */
 bool dsm_signal_is_blocked(int signal, uint32_t thread);
 /* The default action of the signal, now, in the calling thread. */
 void dsm_signal_die(int signal, siginfo_t *info) __attribute__((noreturn));

@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "trap_suite.h"
 #include "trap/raw.h"
+#include "trap/signals.h"
 #include <errno.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -312,6 +313,29 @@ START_TEST(waiting_thread_is_refused_from_outside)
 }
 END_TEST
 
+static void *end_with_blocked_signal(void *argument)
+{
+    sigset_t set;
+    (void)argument;
+    sigemptyset(&set);
+    sigaddset(&set, SIGBUS);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    waiting_thread = dsm_raw_gettid();
+    return NULL;
+}
+
+/* A thread can be joined before the kernel has forgotten it: of these, one in some hundreds. */
+START_TEST(thread_that_ends_blocks_no_signal)
+{
+    for (unsigned i = 0; i < 5000; i++) {
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, end_with_blocked_signal, NULL), 0);
+        pthread_join(thread, NULL);
+        ck_assert(!dsm_signal_is_blocked(SIGBUS, waiting_thread));
+    }
+}
+END_TEST
+
 START_TEST(waiting_thread_tries_again_when_told)
 {
     ck_assert_int_eq(suite_ops->retry != NULL, suite_is_async());
@@ -347,6 +371,7 @@ TCase *trap_chain_case(void)
     tcase_add_test(c, refused_fault_is_a_sigbus_with_its_address);
     tcase_add_test(c, refused_access_is_tried_again_when_the_handler_returns);
     tcase_add_test(c, waiting_thread_is_refused_from_outside);
+    tcase_add_test(c, thread_that_ends_blocks_no_signal);
     tcase_add_test(c, waiting_thread_tries_again_when_told);
     return c;
 }
