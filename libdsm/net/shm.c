@@ -168,6 +168,7 @@ int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *
         dsm_format(why, why_bytes, "mapping it: %s", dsm_error_text(error));
         return error;
     }
+    (void)madvise(*memory_out, len_bytes, MADV_NOHUGEPAGE); /* its owner counts pages */
     *fd_out = fd;
     return 0;
 }

@@ -348,10 +348,11 @@ uint32_t dsm_tcp_landing(struct dsm_net *net, const void *addr, size_t len_bytes
 void dsm_tcp_landing_offer(const struct dsm_net *net, struct dsm_hello *hello);
 void dsm_tcp_landing_open(struct dsm_tcp_peer *peer, const struct dsm_hello *theirs);
 void dsm_tcp_landing_close(struct dsm_tcp_peer *peer);
-/* The writer, of a frame of which nothing has left: true when its payload is to be copied to its
- * place before the frame is sent, which has been changed to say so. */
-bool dsm_tcp_landing_take(const struct dsm_tcp_conn *conn, struct dsm_queued_frame *frame,
-                          struct dsm_tcp_landing *landing_out);
+/* The writer, of a frame of which nothing has left: is its payload to be copied to its place? Then
+ * take changes the frame to say so, and the copy is made before it is sent. */
+bool dsm_tcp_landing_is_due(const struct dsm_tcp_conn *conn, const struct dsm_queued_frame *frame);
+struct dsm_tcp_landing dsm_tcp_landing_take(const struct dsm_tcp_conn *conn,
+                                            struct dsm_queued_frame *frame);
 void dsm_tcp_landing_copy(const struct dsm_tcp_conn *conn, const struct dsm_tcp_landing *landing);
 /* The reader: what the header says of it, and then has the bytes' number alone; 0: nothing. */
 uint32_t dsm_tcp_landing_told(const struct dsm_tcp_conn *conn, uint8_t *header);

@@ -13,8 +13,9 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#define PAGE_BYTES 4096u
-#define MAPPED     2u /* times a page has been written: now it is mapped */
+#define PAGE_BYTES  4096u
+#define SPARE_FILES 64u /* for the program */
+#define MAPPED      2u  /* times a page has been written: now it is mapped */
 
 /* What there is to tell the owner of bytes: any number but 0. */
 #define KEY 1u
@@ -46,9 +47,8 @@ int dsm_tcp_set_memory(struct dsm_net *net, void *memory, size_t len_bytes, int 
 }
 
 struct dsm_tcp_memory {
-    uint8_t *bytes; /* as many as ours */
-    int fd;
-    bool is_writable;          /* by calls, at any offset */
+    uint8_t *bytes;            /* as many as ours */
+    int fd;                    /* -1: not kept */
     _Atomic uint8_t *n_writes; /* to each page, up to MAPPED */
 };
 
@@ -71,11 +71,19 @@ void dsm_tcp_landing_offer(const struct dsm_net *net, struct dsm_hello *hello)
     hello->memory_bytes = net->memory_bytes;
 }
 
-/* Writing at offsets beyond the limit would be a signal, not an error. */
-static bool is_file_size_allowed(uint64_t len_bytes)
+/* What is left of a limited address space is the program's. */
+static bool is_space_limited(void)
 {
     struct rlimit limit;
-    return getrlimit(RLIMIT_FSIZE, &limit) == 0 && len_bytes <= limit.rlim_cur;
+    return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
+}
+
+/* The mapping does without its file where the lanes to come may need the number. */
+static bool is_file_to_spare(const struct dsm_net *net, int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+           (uint64_t)fd + DSM_TCP_LANES * (uint64_t)net->n_ranks + SPARE_FILES < limit.rlim_cur;
 }
 
 static int open_memory(const struct dsm_net *net, const struct dsm_hello *theirs,
@@ -102,8 +110,11 @@ static int open_memory(const struct dsm_net *net, const struct dsm_hello *theirs
         free(memory);
         return error;
     }
+    if (!is_file_to_spare(net, memory->fd)) {
+        dsm_sys_close(memory->fd);
+        memory->fd = -1;
+    }
     memory->bytes = bytes;
-    memory->is_writable = is_file_size_allowed(net->memory_bytes);
     memory->n_writes = (_Atomic uint8_t *)n_writes;
     *memory_out = memory;
     return 0;
@@ -113,7 +124,8 @@ void dsm_tcp_landing_open(struct dsm_tcp_peer *peer, const struct dsm_hello *the
 {
     const struct dsm_net *net = peer->conns[0].net;
     char why[DSM_TCP_WHY_BYTES] = "out of memory";
-    if (peer->memory || theirs->memory_file.inode == 0 || net->memory_bytes == 0)
+    if (peer->memory || theirs->memory_file.inode == 0 || net->memory_bytes == 0 ||
+        is_space_limited())
         return;
     if (open_memory(net, theirs, &peer->memory, why, sizeof why))
         dsm_log(DSM_LOG_INFO,
@@ -129,26 +141,28 @@ void dsm_tcp_landing_close(struct dsm_tcp_peer *peer)
         return;
     munmap(memory->bytes, net->memory_bytes);
     munmap((void *)memory->n_writes, net->memory_bytes / PAGE_BYTES + 1);
-    dsm_sys_close(memory->fd);
+    if (memory->fd >= 0)
+        dsm_sys_close(memory->fd);
     free(memory);
     peer->memory = NULL;
 }
 
 /* ---- the writer ---- */
 
-bool dsm_tcp_landing_take(const struct dsm_tcp_conn *conn, struct dsm_queued_frame *frame,
-                          struct dsm_tcp_landing *landing_out)
+bool dsm_tcp_landing_is_due(const struct dsm_tcp_conn *conn, const struct dsm_queued_frame *frame)
 {
-    const struct dsm_net *net = conn->net;
-    if (!frame->key || !frame->len_bytes || !conn->shm || !conn->peer->memory ||
-        !is_inside(net, frame->payload, frame->len_bytes))
-        return false;
-    *landing_out =
-        (struct dsm_tcp_landing){(uint64_t)(frame->payload - net->memory), frame->len_bytes};
-    dsm_put_u32(frame->header + DSM_NET_LEN_AT,
-                word_of(landing_out->offset, landing_out->len_bytes));
+    return frame->key && frame->len_bytes && conn->shm && conn->peer->memory &&
+           is_inside(conn->net, frame->payload, frame->len_bytes);
+}
+
+struct dsm_tcp_landing dsm_tcp_landing_take(const struct dsm_tcp_conn *conn,
+                                            struct dsm_queued_frame *frame)
+{
+    struct dsm_tcp_landing landing = {(uint64_t)(frame->payload - conn->net->memory),
+                                      frame->len_bytes};
+    dsm_put_u32(frame->header + DSM_NET_LEN_AT, word_of(landing.offset, landing.len_bytes));
     frame->len_bytes = 0;
-    return true;
+    return landing;
 }
 
 /* How often the first of the pages has been written by us, at most MAPPED; all once more now. */
@@ -160,6 +174,19 @@ static unsigned count_writes(struct dsm_tcp_memory *memory, const struct dsm_tcp
     for (uint64_t i = first; n < MAPPED && i <= last; i++)
         atomic_store_explicit(&memory->n_writes[i], (uint8_t)(n + 1), memory_order_relaxed);
     return n;
+}
+
+/* Beyond the limit of a file's size there would be a signal, not an error; the program may set it
+ * whenever it likes. */
+static bool write_file(const struct dsm_tcp_memory *memory, const uint8_t *from,
+                       const struct dsm_tcp_landing *landing)
+{
+    struct rlimit limit;
+    if (memory->fd < 0 || getrlimit(RLIMIT_FSIZE, &limit) ||
+        landing->offset + landing->len_bytes > limit.rlim_cur)
+        return false;
+    return dsm_sys_pwrite(memory->fd, from, landing->len_bytes, landing->offset) ==
+           (long)landing->len_bytes;
 }
 
 /* A read fault maps those pages around that there are, where a write fault maps one. */
@@ -180,9 +207,7 @@ void dsm_tcp_landing_copy(const struct dsm_tcp_conn *conn, const struct dsm_tcp_
     const uint8_t *from = conn->net->memory + landing->offset;
     uint8_t *to = memory->bytes + landing->offset;
     unsigned n_writes = count_writes(memory, landing);
-    if (n_writes == 0 && memory->is_writable &&
-        dsm_sys_pwrite(memory->fd, from, landing->len_bytes, landing->offset) ==
-            (long)landing->len_bytes)
+    if (n_writes == 0 && write_file(memory, from, landing))
         return;
     if (n_writes < MAPPED)
         map_around(to, landing->len_bytes);

@@ -62,8 +62,8 @@ void dsm_tcp_flush(struct dsm_net *net)
     }
 }
 
-/* Lock held. Fills the buffers from the head of the queue, up to a frame whose payload is to be
- * copied to its place first: so the peer hears of each as soon as it is there. */
+/* Lock held. Fills the buffers from the head of the queue. A frame whose payload is to be copied to
+ * its place first comes alone: so the peer hears of it, and of those before it, without delay. */
 static size_t gather(struct dsm_tcp_conn *conn, size_t *bytes_out, struct dsm_tcp_landing *landing)
 {
     struct iovec *iov = conn->buffers->iov;
@@ -72,8 +72,11 @@ static size_t gather(struct dsm_tcp_conn *conn, size_t *bytes_out, struct dsm_tc
     *landing = (struct dsm_tcp_landing){0};
     for (unsigned i = 0; frame && !landing->len_bytes && i < DSM_TCP_GATHER;
          i++, frame = frame->next) {
-        if (skip == 0)
-            (void)dsm_tcp_landing_take(conn, frame, landing);
+        if (skip == 0 && dsm_tcp_landing_is_due(conn, frame)) {
+            if (i > 0)
+                break;
+            *landing = dsm_tcp_landing_take(conn, frame);
+        }
         if (skip < DSM_NET_HEADER_BYTES) {
             iov[n++] = (struct iovec){(uint8_t *)(uintptr_t)frame->header + skip,
                                       DSM_NET_HEADER_BYTES - skip};
