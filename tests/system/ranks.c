@@ -757,6 +757,11 @@ static void scenario_survive(void)
         has_failed = 1;
     CHECK(has_failed);
     CHECK(mine[dsm_rank() * 512] == dsm_rank() + 1u);
+    CHECK(mine[0] == 1);
+    /* Over tcp nobody may write to another's memory here: he might be lost and live. */
+    struct dsm_stats stats = {.struct_size = sizeof stats};
+    CHECK(dsm_stats_get(&stats) == 0);
+    CHECK(stats.net_landed == 0 || strcmp(dsm_transport_name(), "tcp") != 0);
     CHECK(dsm_barrier() == DSM_E_PEER);
     CHECK(dsm_finalize() == DSM_E_PEER);
     exit(0);
