@@ -316,9 +316,7 @@ static void on_batch_end(void *user)
 
 static uint64_t service_spin_ns(void *user)
 {
-    struct dsm_driver *d = user;
-    uint64_t spin = dsm_waiters_spin_ns(d);
-    return spin / 4; /* requests come in bursts; the processor is better given back soon */
+    return dsm_service_spin_ns(user);
 }
 
 void dsm_driver_net_handler(struct dsm_driver *d, struct dsm_net_handler *out)

@@ -290,6 +290,10 @@ void dsm_waiters_watch(struct dsm_driver *driver);
 void dsm_waiters_wake_unit(struct dsm_driver *driver, dsm_page_t unit, int error, dsm_rank_t rank);
 /* How long a wait may poll before it sleeps; 0 when the host is oversubscribed. */
 uint64_t dsm_waiters_spin_ns(const struct dsm_driver *driver);
+/* The same for the service thread, which works beside threads that compute: it polls only on a
+ * processor that nobody else wants. On theirs it would keep the very thread from going on whose
+ * request it has just answered. */
+uint64_t dsm_service_spin_ns(const struct dsm_driver *driver);
 /* Once, before any thread faults. */
 void dsm_waiters_setup(void);
 /* Counts the calling thread among those that use the region, until it ends. */

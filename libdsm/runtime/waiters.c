@@ -45,14 +45,20 @@
 #define CROWDED_MIN_NS (20 * DSM_NS_PER_MS)
 #define CROWDED_MAX_NS DSM_NS_PER_S
 
+/* Whether the ranks of this host leave so many processors to others. */
+static bool has_spare(const struct dsm_driver *d, uint32_t n_spare)
+{
+    uint32_t threads = atomic_load_explicit(&d->n_threads, memory_order_relaxed);
+    return (uint64_t)(threads ? threads : 1) * d->config.n_local_ranks + n_spare <= d->n_processors;
+}
+
 uint64_t dsm_waiters_spin_ns(const struct dsm_driver *d)
 {
     if (d->config.spin_us >= 0)
         return (uint64_t)d->config.spin_us * DSM_NS_PER_US;
     if (atomic_load_explicit(&d->crowded_until_ns, memory_order_relaxed) > dsm_clock_ns())
         return 0;
-    uint32_t threads = atomic_load_explicit(&d->n_threads, memory_order_relaxed);
-    if ((uint64_t)(threads ? threads : 1) * d->config.n_local_ranks > d->n_processors)
+    if (!has_spare(d, 0))
         return 0;
     uint64_t recent_ns = atomic_load_explicit(&d->recent_wait_ns, memory_order_relaxed);
     uint64_t spin = 2 * recent_ns;
@@ -60,6 +66,13 @@ uint64_t dsm_waiters_spin_ns(const struct dsm_driver *d)
     if (recent_ns > 10 * SPIN_MAX_NS)
         return SPIN_MIN_NS;
     return spin < SPIN_MIN_NS ? SPIN_MIN_NS : spin > SPIN_MAX_NS ? SPIN_MAX_NS : spin;
+}
+
+uint64_t dsm_service_spin_ns(const struct dsm_driver *d)
+{
+    if (d->config.spin_us < 0 && !has_spare(d, 1))
+        return 0;
+    return dsm_waiters_spin_ns(d) / 4; /* requests come in bursts */
 }
 
 /* Called with the times of two looks in a row of a polling thread. */
