@@ -73,6 +73,9 @@ static void to_proto(const struct dsm_hello *hello, Dsm__Hello *out)
     out->memory_pid = hello->memory_file.pid;
     out->memory_fd = hello->memory_file.fd;
     out->memory_inode = hello->memory_file.inode;
+    out->bell_pid = hello->bell.pid;
+    out->bell_fd = hello->bell.fd;
+    out->bell_inode = hello->bell.inode;
 }
 
 static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
@@ -95,6 +98,7 @@ static const char *from_proto(const Dsm__Hello *in, struct dsm_hello *out)
         .credits = in->credits,
         .shared = {in->shared_namespace, in->shared_pid, in->shared_fd, in->shared_nonce},
         .memory_file = {in->memory_pid, in->memory_fd, in->memory_inode},
+        .bell = {in->bell_pid, in->bell_fd, in->bell_inode},
     };
     memcpy(out->token, in->token.data, sizeof out->token);
     dsm_format(out->build, sizeof out->build, "%s", in->build);

@@ -39,6 +39,7 @@ struct dsm_hello {
     /* tcp alone: memory that is offered, or that the answering rank has opened; zeros: none */
     struct dsm_shm_name shared;
     struct dsm_shm_file memory_file;
+    struct dsm_shm_file bell; /* a pipe; zeros: none */
 };
 
 enum dsm_hello_status { DSM_HELLO_ACCEPTED, DSM_HELLO_REFUSED, DSM_HELLO_YIELD };

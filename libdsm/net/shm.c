@@ -112,19 +112,26 @@ int dsm_shm_create(struct dsm_shm *shm, size_t ring_bytes, uint64_t nonce,
     return 0;
 }
 
-/* A memfd of a process of this host, or a negative errno. Opening something else that has this
- * number by now must not wait for anything. */
-static int open_memfd(uint32_t pid, uint32_t number, int seals, struct stat *st_out)
+/* What a process of this host has open, if it is of this type (S_IFMT), or a negative errno.
+ * Opening something else that has this number by now must not wait for anything. */
+static int open_proc_fd(uint32_t pid, uint32_t number, mode_t type, struct stat *st_out)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/fd/%u", pid, number);
     if (stat(path, st_out))
         return -errno;
-    if (!S_ISREG(st_out->st_mode)) /* opening some things does something */
+    if ((st_out->st_mode & S_IFMT) != type) /* opening some things does something */
         return -EBADF;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A memfd, or a negative errno. */
+static int open_memfd(uint32_t pid, uint32_t number, int seals, struct stat *st_out)
+{
+    int fd = open_proc_fd(pid, number, S_IFREG, st_out);
     if (fd < 0)
-        return -errno;
+        return fd;
     int has = fcntl(fd, F_GET_SEALS);
     if (has < 0 || (has & seals) != seals || fstat(fd, st_out) || st_out->st_size < 0) {
         dsm_sys_close(fd);
@@ -137,8 +144,7 @@ static int tell_not_opened(uint32_t pid, uint32_t number, int error_number, char
                            size_t why_bytes)
 {
     dsm_format(why, why_bytes, "/proc/%u/fd/%u: %s", pid, number,
-               error_number == EBADF ? "not the memory that was offered"
-                                     : strerrordesc_np(error_number));
+               error_number == EBADF ? "not what was offered" : strerrordesc_np(error_number));
     return error_number == EBADF ? DSM_E_MISMATCH : DSM_E_SYSTEM;
 }
 
@@ -169,6 +175,20 @@ int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *
         return error;
     }
     (void)madvise(*memory_out, len_bytes, MADV_NOHUGEPAGE); /* its owner counts pages */
+    *fd_out = fd;
+    return 0;
+}
+
+int dsm_shm_open_pipe(const struct dsm_shm_file *file, int *fd_out, char *why, size_t why_bytes)
+{
+    struct stat st;
+    int fd = open_proc_fd(file->pid, file->fd, S_IFIFO, &st);
+    if (fd >= 0 && (fstat(fd, &st) || !S_ISFIFO(st.st_mode) || st.st_ino != file->inode)) {
+        dsm_sys_close(fd);
+        fd = -EBADF;
+    }
+    if (fd < 0)
+        return tell_not_opened(file->pid, file->fd, -fd, why, why_bytes);
     *fd_out = fd;
     return 0;
 }

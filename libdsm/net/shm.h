@@ -45,7 +45,8 @@ struct dsm_shm_name {
     uint64_t nonce; /* random; in the memory, too */
 };
 
-/* A memfd that its process lets others map: said in the hello as well. */
+/* A memfd that its process lets others map, or a pipe that it lets them write into: said in the
+ * hello as well. */
 struct dsm_shm_file {
     uint32_t pid;
     uint32_t fd;
@@ -78,6 +79,10 @@ int dsm_shm_name_file(int fd, struct dsm_shm_file *file_out);
  * one line. */
 int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *fd_out,
                       void **memory_out, char *why, size_t why_bytes);
+
+/* Opens a peer's pipe of this host, for both ways. To be closed with dsm_sys_close. Errors:
+ * MISMATCH (something else lies there), SYSTEM; why: one line. */
+int dsm_shm_open_pipe(const struct dsm_shm_file *file, int *fd_out, char *why, size_t why_bytes);
 
 /* Moves what there is room for, or what is there, and returns the bytes; -EAGAIN: none; -EPROTO:
  * the other side has spoiled the ring. */

@@ -66,6 +66,7 @@ static void free_net(struct dsm_net *net)
             dsm_frame_queue_free(&net->peers[rank].conns[lane].tx.queue);
             free(net->peers[rank].conns[lane].buffers);
             dsm_tcp_shm_free(net->peers[rank].conns[lane].shm);
+            dsm_tcp_bell_close(&net->peers[rank].conns[lane]);
         }
     }
     free(net->peers);
@@ -122,16 +123,14 @@ static int make_peers(struct dsm_net *net)
 {
     net->peers = calloc(net->n_ranks, sizeof *net->peers);
     net->scrap = malloc(DSM_NET_MAX_PAYLOAD);
-    if (!net->peers || !net->scrap || !net->build)
-        return DSM_E_NOMEM;
-    for (uint32_t rank = 0; rank < net->n_ranks; rank++) {
+    for (uint32_t rank = 0; net->peers && rank < net->n_ranks; rank++) {
         struct dsm_tcp_peer *peer = &net->peers[rank];
         peer->rank = rank;
         atomic_init(&peer->conns_left, DSM_TCP_LANES);
         for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)
             dsm_tcp_conn_init(&peer->conns[lane], net, peer, lane);
     }
-    return 0;
+    return net->peers && net->scrap && net->build ? 0 : DSM_E_NOMEM;
 }
 
 /* Less for each peer where there may be many on one host. */
@@ -163,12 +162,16 @@ static int tcp_open(const struct dsm_net_config *config, const struct dsm_net_ha
     net->links_tail = &net->links;
     net->listen_fd = net->service_fd = net->gate_fd = net->poll_fd = net->kick_fd = -1;
     net->service_kick_fd = -1;
+    for (unsigned lane = 0; lane < DSM_TCP_LANES; lane++)
+        net->bells[lane] = (struct dsm_tcp_bell){.fds = {-1, -1}};
     net->ring_bytes = config->is_socket_only ? 0 : ring_bytes_for(config->n_ranks);
     net->rng = dsm_net_random_seed();
     raise_file_limit(net);
     error = make_peers(net);
     if (!error)
         error = dsm_tcp_poll_open(net);
+    if (!error)
+        dsm_tcp_bells_open(net);
     if (!error)
         error = dsm_tcp_listen(net, config->listen_host);
     if (!error)

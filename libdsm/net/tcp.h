@@ -111,6 +111,7 @@ struct dsm_tcp_conn {
     unsigned rx_lane;    /* the other one */
     int fd;              /* -1 before; set before the halves are up, closed when both have ended */
     struct dsm_shm *shm; /* carries the frames; NULL: the socket does. Freed with the transport */
+    int bell_fd;         /* the peer's pipe for tx_lane; -1: the socket has to do */
     struct dsm_tcp_conn *next_shared;
     atomic_bool is_ending;
     atomic_int halves_left;
@@ -178,6 +179,12 @@ struct dsm_tcp_peer {
     struct dsm_tcp_conn conns[DSM_TCP_LANES];
 };
 
+/* A pipe of this rank, into which peers of this host write when frames lie in a ring. */
+struct dsm_tcp_bell {
+    int fds[2];               /* read, write (so that it has no end); -1: none */
+    struct dsm_shm_file name; /* how peers find it */
+};
+
 struct dsm_net {
     struct dsm_net_handler handler;
     uint32_t self;
@@ -201,7 +208,8 @@ struct dsm_net {
     int gate_fd;    /* epoll over service_fd alone: what the loop watches */
     int poll_fd;    /* epoll: both lanes of all peers, and the kick */
     int kick_fd;
-    int service_kick_fd; /* in the service set: requests lie in a ring */
+    int service_kick_fd;                      /* in the service set: requests lie in a ring */
+    struct dsm_tcp_bell bells[DSM_TCP_LANES]; /* by the lane that is read */
     atomic_bool is_claimed;
     struct dsm_tcp_conn *hint; /* answered last; the claim holder's */
     uint32_t hint_hits;
@@ -229,7 +237,7 @@ struct dsm_net {
 
     /* System calls that moved something, or turns at a ring; reads by lane. */
     atomic_ullong n_writes, n_reads[2];
-    atomic_ullong n_bells;  /* single bytes sent to wake a peer */
+    atomic_ullong n_bells;  /* single bytes written to wake a peer */
     atomic_ullong n_landed; /* frames received whose bytes were in their place */
     atomic_uint n_shared;   /* connections whose frames have gone through memory */
 };
@@ -284,6 +292,9 @@ const char *dsm_tcp_lane_name(unsigned lane);
 int dsm_tcp_poll_open(struct dsm_net *net);
 void dsm_tcp_poll_close(struct dsm_net *net);
 int dsm_tcp_poll_add(struct dsm_tcp_conn *conn);
+int dsm_tcp_poll_add_bell(struct dsm_net *net, unsigned lane);
+/* What the peer has written before the ring was looked at: its bell may be taken already. */
+void dsm_tcp_poll_new_ring(struct dsm_tcp_conn *conn);
 void dsm_tcp_poll_remove(struct dsm_tcp_conn *conn);
 void dsm_tcp_poll_want_room(struct dsm_tcp_conn *conn, enum dsm_tcp_room room);
 void dsm_tcp_poll_arm(struct dsm_net *net);
@@ -311,8 +322,9 @@ void dsm_tcp_links_close(struct dsm_net *net);
 
 /*
  * tcp_shm.c. The one that connects offers memory when both ends of the socket have the same
- * address; the other opens it or not, and says so. Frames then go through the rings, and the socket
- * carries bells (single bytes that mean nothing but "look"), and tells the end.
+ * address; the other opens it or not, and says so. Frames then go through the rings. The socket
+ * tells the end, and carries bells (single bytes that mean nothing but "look"): those that tell of
+ * room, and where there is no pipe, those that tell of frames.
  */
 struct dsm_hello;
 struct dsm_shm *dsm_tcp_shm_offer(struct dsm_net *net, int fd, struct dsm_hello *hello);
@@ -334,6 +346,23 @@ void dsm_tcp_shm_disarm(struct dsm_net *net);
 bool dsm_tcp_shm_has_bytes(struct dsm_net *net);
 
 /*
+ * tcp_bell.c. One pipe for all peers, since who is woken looks at all rings of the lane. It is
+ * opened by its name in /proc, as the memory is, of which the hello tells for the lane that its
+ * speaker reads there.
+ */
+void dsm_tcp_bells_open(struct dsm_net *net); /* the poll sets are there */
+void dsm_tcp_bells_close(struct dsm_net *net);
+void dsm_tcp_bell_offer(const struct dsm_net *net, struct dsm_hello *hello);
+void dsm_tcp_bell_open(struct dsm_tcp_conn *conn, const struct dsm_hello *theirs);
+void dsm_tcp_bell_close(struct dsm_tcp_conn *conn);
+/* After a write to the ring; as dsm_tcp_shm_ring. */
+long dsm_tcp_bell_ring(const struct dsm_tcp_conn *conn);
+/* What a poll set tells of: one of ours? Then take empties it; the rings are to be looked at after
+ * that. */
+bool dsm_tcp_bell_is(const struct dsm_net *net, const void *event);
+void dsm_tcp_bell_take(const struct dsm_tcp_bell *bell);
+
+/*
  * tcp_landing.c. Where the frames go through memory, each rank tells in its hello the file of its
  * memory of the region. Payload with a key is copied to its place there, and a bit in the header's
  * len says so; the header follows in the ring, so that it is heard of later.
@@ -348,6 +377,8 @@ uint32_t dsm_tcp_landing(struct dsm_net *net, const void *addr, size_t len_bytes
 void dsm_tcp_landing_offer(const struct dsm_net *net, struct dsm_hello *hello);
 void dsm_tcp_landing_open(struct dsm_tcp_peer *peer, const struct dsm_hello *theirs);
 void dsm_tcp_landing_close(struct dsm_tcp_peer *peer);
+/* Or may the lanes to come need the number? */
+bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd);
 /* The writer, of a frame of which nothing has left: is its payload to be copied to its place? Then
  * take changes the frame to say so, and the copy is made before it is sent. */
 bool dsm_tcp_landing_is_due(const struct dsm_tcp_conn *conn, const struct dsm_queued_frame *frame);

@@ -23,7 +23,7 @@ void dsm_tcp_conn_init(struct dsm_tcp_conn *conn, struct dsm_net *net, struct ds
     conn->peer = peer;
     conn->tx_lane = tx_lane;
     conn->rx_lane = tx_lane ^ 1;
-    conn->fd = -1;
+    conn->fd = conn->bell_fd = -1;
     dsm_frame_queue_init(&conn->tx.queue);
     atomic_init(&conn->halves_left, 2);
 }
@@ -47,6 +47,8 @@ int dsm_tcp_conn_start(struct dsm_tcp_conn *conn)
     else
         atomic_store(&conn->net->has_sockets, true);
     int error = dsm_tcp_poll_add(conn);
+    if (conn->shm)
+        dsm_tcp_poll_new_ring(conn);
     if (!error)
         dsm_tcp_tx_up(conn);
     return error;

@@ -241,8 +241,10 @@ static void link_connected(struct dsm_tcp_link *link)
     }
     struct dsm_hello hello = own_hello(link->net, peer->rank, link->lane, peer->attempt);
     link->shm = dsm_tcp_shm_offer(link->net, link->fd, &hello);
-    if (link->shm)
+    if (link->shm) {
         dsm_tcp_landing_offer(link->net, &hello);
+        dsm_tcp_bell_offer(link->net, &hello);
+    }
     uint8_t packet[DSM_HELLO_PACKET_BYTES];
     if (!link_say(link, packet, dsm_hello_pack(&hello, packet))) {
         dsm_tcp_peer_fail(peer, DSM_E_CONNECT, "the connection ended before the hello");
@@ -293,8 +295,10 @@ static void take_answer(struct dsm_tcp_link *link, const uint8_t *bytes, size_t 
         dsm_tcp_shm_free(link->shm);
         link->shm = NULL;
     }
-    if (link->shm)
+    if (link->shm) {
         dsm_tcp_landing_open(peer, &answer.hello);
+        dsm_tcp_bell_open(&peer->conns[link->lane], &answer.hello);
+    }
     /* The peer sees both lanes accepted before we do, and may send frames already: leave them in
      * the socket. */
     link->state = LINK_READY;
@@ -404,6 +408,8 @@ static void take_hello(struct dsm_tcp_link *link, const uint8_t *bytes, size_t l
     if (link->shm) {
         dsm_tcp_landing_open(peer, &hello);
         dsm_tcp_landing_offer(net, &own);
+        dsm_tcp_bell_open(&peer->conns[own.lane], &hello);
+        dsm_tcp_bell_offer(net, &own);
     }
     struct dsm_hello_answer answer = {.status = DSM_HELLO_ACCEPTED, .hello = own};
     uint8_t packet[DSM_HELLO_PACKET_BYTES];

@@ -78,8 +78,7 @@ static bool is_space_limited(void)
     return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
 }
 
-/* The mapping does without its file where the lanes to come may need the number. */
-static bool is_file_to_spare(const struct dsm_net *net, int fd)
+bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
@@ -110,7 +109,7 @@ static int open_memory(const struct dsm_net *net, const struct dsm_hello *theirs
         free(memory);
         return error;
     }
-    if (!is_file_to_spare(net, memory->fd)) {
+    if (!dsm_tcp_is_file_to_spare(net, memory->fd)) { /* the mapping does without */
         dsm_sys_close(memory->fd);
         memory->fd = -1;
     }

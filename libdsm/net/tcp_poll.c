@@ -2,8 +2,8 @@
 /*
  * tcp_poll.c - who reads when.
  *
- *   request lanes --> service set --> gate --> the loop of the service thread
- *   both lanes, kick --> poll set --> the thread that holds the claim
+ *   request lanes and bell --> service set --> gate --> the loop of the service thread
+ *   both lanes and bells, kick --> poll set --> the thread that holds the claim
  *
  * The gate is an epoll set with one member, the service set. A claim takes away its interest in it,
  * so that the service thread sleeps on while the claim holder reads; a release gives it back.
@@ -53,6 +53,7 @@ int dsm_tcp_poll_open(struct dsm_net *net)
 
 void dsm_tcp_poll_close(struct dsm_net *net)
 {
+    dsm_tcp_bells_close(net);
     int *const fds[] = {&net->gate_fd, &net->service_fd, &net->poll_fd, &net->kick_fd,
                         &net->service_kick_fd};
     for (unsigned i = 0; i < sizeof fds / sizeof *fds; i++) {
@@ -67,6 +68,15 @@ int dsm_tcp_poll_add(struct dsm_tcp_conn *conn)
     int error = add(conn->net->poll_fd, conn->fd, EPOLLIN, conn);
     if (!error && conn->rx_lane == DSM_TCP_REQUEST)
         error = add(conn->net->service_fd, conn->fd, EPOLLIN, conn);
+    return error;
+}
+
+int dsm_tcp_poll_add_bell(struct dsm_net *net, unsigned lane)
+{
+    struct dsm_tcp_bell *bell = &net->bells[lane];
+    int error = add(net->poll_fd, bell->fds[0], EPOLLIN, bell);
+    if (!error && lane == DSM_TCP_REQUEST)
+        error = add(net->service_fd, bell->fds[0], EPOLLIN, bell);
     return error;
 }
 
@@ -109,6 +119,15 @@ static void take_kicks(int fd)
 {
     uint64_t kicks;
     (void)dsm_sys_read(fd, &kicks, sizeof kicks);
+}
+
+void dsm_tcp_poll_new_ring(struct dsm_tcp_conn *conn)
+{
+    if (!dsm_shm_want_bytes(&conn->shm->rx))
+        return;
+    kick(conn->net->kick_fd);
+    if (conn->rx_lane == DSM_TCP_REQUEST)
+        kick(conn->net->service_kick_fd);
 }
 
 void dsm_tcp_claim(struct dsm_net *net)
@@ -210,11 +229,17 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
             timeout_us = 0; /* it has come meanwhile; the next poll takes it */
     }
     struct epoll_event events[EVENTS_AT_ONCE];
+    enum dsm_tcp_reader reader = timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK;
     long n_events = dsm_sys_epoll_wait(net->poll_fd, events, EVENTS_AT_ONCE, timeout_us);
-    bool has_written = false;
+    bool has_written = false, is_rung = false;
     for (long i = 0; i < n_events; i++) {
         if (events[i].data.ptr == net) {
             take_kicks(net->kick_fd);
+            continue;
+        }
+        if (dsm_tcp_bell_is(net, events[i].data.ptr)) {
+            dsm_tcp_bell_take(events[i].data.ptr);
+            is_rung = true;
             continue;
         }
         struct dsm_tcp_conn *conn = events[i].data.ptr;
@@ -224,12 +249,14 @@ int dsm_tcp_poll(struct dsm_net *net, int64_t timeout_us)
         }
         if (!(events[i].events & ~(uint32_t)EPOLLOUT))
             continue;
-        int n = dsm_tcp_rx_read(conn, timeout_us != 0 ? DSM_TCP_WAIT : DSM_TCP_LOOK, true);
+        int n = dsm_tcp_rx_read(conn, reader, true);
         if (n && !conn->shm)
             net->hint = conn;
         n_frames += n;
         has_written |= write_after_bell(conn);
     }
+    if (is_rung)
+        n_frames += dsm_tcp_shm_look(net, reader, true);
     end_batch(net, n_frames > 0 || has_written);
     return n_frames;
 }
@@ -244,6 +271,10 @@ static int serve(struct dsm_net *net)
     for (long i = 0; i < n_events; i++) {
         if (events[i].data.ptr == net) {
             take_kicks(net->service_kick_fd);
+            continue;
+        }
+        if (dsm_tcp_bell_is(net, events[i].data.ptr)) {
+            dsm_tcp_bell_take(events[i].data.ptr);
             continue;
         }
         struct dsm_tcp_conn *conn = events[i].data.ptr;

@@ -120,7 +120,7 @@ long dsm_tcp_shm_write(struct dsm_tcp_conn *conn, struct iovec *iov, size_t n_io
 {
     long taken = dsm_shm_write(&conn->shm->tx, iov, n_iov);
     if (taken > 0 && dsm_shm_is_bell_due(&conn->shm->tx)) {
-        long rung = dsm_tcp_shm_ring(conn);
+        long rung = dsm_tcp_bell_ring(conn);
         return rung < 0 ? rung : taken;
     }
     return taken;

@@ -6,6 +6,7 @@
 #define _GNU_SOURCE
 #include "tests/conformance/net_suite.h"
 #include "tests/conformance/net_cluster.h"
+#include "tests/conformance/net_tcp_bell.h"
 #include "net/hello.h"
 #include "base/bytes.h"
 #include "base/rng.h"
@@ -851,7 +852,7 @@ static Suite *make_suite(void)
     tcase_add_test(descriptors, every_descriptor_is_closed_on_exec);
     tcase_add_test(descriptors, soft_limit_on_files_is_raised);
     tcase_add_test(descriptors, peer_gets_in_after_descriptors_ran_out);
-    TCase *const cases[] = {strangers, lanes, addresses, descriptors};
+    TCase *const cases[] = {strangers, lanes, addresses, descriptors, net_tcp_bells()};
     for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
         tcase_set_timeout(cases[i], 240);
         suite_add_tcase(suite, cases[i]);

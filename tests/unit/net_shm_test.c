@@ -277,6 +277,51 @@ static void *read_all(void *side)
     return NULL;
 }
 
+START_TEST(a_pipe_takes_bells_when_its_reader_is_gone)
+{
+    struct dsm_shm_file name;
+    char why[200];
+    int fds[2], fd = -1;
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(dsm_shm_name_file(fds[0], &name), 0);
+    ck_assert_msg(dsm_shm_open_pipe(&name, &fd, why, sizeof why) == 0, "%s", why);
+    ck_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    char byte = 'b';
+    ck_assert_int_eq(write(fd, &byte, 1), 1);
+    byte = 0;
+    ck_assert_int_eq(read(fds[0], &byte, 1), 1);
+    ck_assert_int_eq(byte, 'b');
+    close(fds[0]);
+    close(fds[1]);
+    while (write(fd, &byte, 1) == 1) /* no SIGPIPE, and it never waits */
+        ;
+    ck_assert_int_eq(errno, EAGAIN);
+    close(fd);
+}
+END_TEST
+
+START_TEST(a_pipe_that_was_not_offered_is_not_opened)
+{
+    struct dsm_shm_file name, other;
+    char why[200];
+    int fds[2], fd = -1, file = memfd_create("other", MFD_CLOEXEC);
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC | O_NONBLOCK), 0);
+    ck_assert_int_eq(dsm_shm_name_file(fds[0], &name), 0);
+    other = name;
+    other.inode++;
+    ck_assert_int_eq(dsm_shm_open_pipe(&other, &fd, why, sizeof why), DSM_E_MISMATCH);
+    ck_assert_msg(strstr(why, "not what was offered") != NULL, "%s", why);
+    ck_assert_int_eq(dsm_shm_name_file(file, &other), 0);
+    ck_assert_int_eq(dsm_shm_open_pipe(&other, &fd, why, sizeof why), DSM_E_MISMATCH);
+    close(fds[0]);
+    close(fds[1]);
+    ck_assert_int_eq(dsm_shm_open_pipe(&name, &fd, why, sizeof why), DSM_E_SYSTEM);
+    ck_assert_msg(strstr(why, "No such file") != NULL, "%s", why);
+    ck_assert_int_eq(fd, -1);
+    close(file);
+}
+END_TEST
+
 START_TEST(no_bell_is_lost)
 {
     struct pair p;
@@ -309,6 +354,8 @@ int main(void)
     tcase_add_test(tcase, room_is_told_to_who_waits_for_it);
     tcase_add_test(tcase, a_spoiled_ring_is_not_believed);
     tcase_add_test(tcase, memory_that_was_not_offered_is_not_opened);
+    tcase_add_test(tcase, a_pipe_takes_bells_when_its_reader_is_gone);
+    tcase_add_test(tcase, a_pipe_that_was_not_offered_is_not_opened);
     tcase_add_test(tcase, no_bell_is_lost);
     suite_add_tcase(suite, tcase);
     SRunner *runner = srunner_create(suite);
