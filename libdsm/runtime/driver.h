@@ -89,6 +89,7 @@ struct dsm_driver_stats {
     struct dsm_histogram fault_latency, lock_wait, barrier_wait;
     uint64_t fault_read_ns, fault_write_ns;
     uint64_t work_ns;
+    uint64_t n_resting, resting_since_ns; /* threads without work; 0: not all of them are */
     /* Of the threads that use the region: how many there are, and the sum of the times when those
      * that have ended did so minus the times when each began. */
     uint64_t n_threads;
@@ -298,6 +299,10 @@ uint64_t dsm_service_spin_ns(const struct dsm_driver *driver);
 void dsm_waiters_setup(void);
 /* Counts the calling thread among those that use the region, until it ends. */
 void dsm_waiters_count_thread(struct dsm_driver *driver);
+/* It has no work until the second call: not counted meanwhile, neither its time, nor as one that
+ * wants a processor. */
+void dsm_waiters_thread_rests(struct dsm_driver *driver);
+void dsm_waiters_thread_works(struct dsm_driver *driver);
 
 /* add, step(event), wait, remove, all in one, for calls outside the fault handler. Returns the
  * waiter's error. */

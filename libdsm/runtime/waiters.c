@@ -420,15 +420,30 @@ int dsm_driver_call(struct dsm_driver *d, struct dsm_waiter *w, const struct dsm
 static pthread_key_t thread_key;
 static bool has_thread_key;
 
+/* One more or less, and more or less that wait for work. Time in which threads wait for work and
+ * nobody else is there is time without work. */
+static void count(struct dsm_driver *d, int n, int n_resting)
+{
+    struct dsm_driver_guard guard;
+    struct dsm_driver_stats *s = &d->stats;
+    atomic_fetch_add(&d->n_threads, (uint32_t)n);
+    dsm_driver_enter(d, &guard);
+    uint64_t now = dsm_clock_ns();
+    s->n_threads += (uint64_t)n;
+    s->n_resting += (uint64_t)n_resting;
+    s->thread_ns -= n * (int64_t)now;
+    if (s->n_threads > 0 || s->n_resting == 0) {
+        s->work_ns += s->resting_since_ns ? now - s->resting_since_ns : 0;
+        s->resting_since_ns = 0;
+    } else if (s->resting_since_ns == 0) {
+        s->resting_since_ns = now;
+    }
+    dsm_driver_leave(d, &guard);
+}
+
 static void forget_thread(void *driver)
 {
-    struct dsm_driver *d = driver;
-    struct dsm_driver_guard guard;
-    atomic_fetch_sub(&d->n_threads, 1);
-    dsm_driver_enter(d, &guard);
-    d->stats.n_threads--;
-    d->stats.thread_ns += (int64_t)dsm_clock_ns();
-    dsm_driver_leave(d, &guard);
+    count(driver, -1, 0);
 }
 
 void dsm_waiters_setup(void)
@@ -449,12 +464,18 @@ void dsm_waiters_count_thread(struct dsm_driver *d)
     dsm_thread_self.is_counted = true;
     if (has_thread_key && thread_key < KEYS_WITHOUT_ALLOCATION)
         pthread_setspecific(thread_key, d);
-    atomic_fetch_add(&d->n_threads, 1);
-    struct dsm_driver_guard guard;
-    dsm_driver_enter(d, &guard);
-    d->stats.n_threads++;
-    d->stats.thread_ns -= (int64_t)dsm_clock_ns();
-    dsm_driver_leave(d, &guard);
+    count(d, 1, 0);
+}
+
+void dsm_waiters_thread_rests(struct dsm_driver *d)
+{
+    dsm_waiters_count_thread(d);
+    count(d, -1, 1);
+}
+
+void dsm_waiters_thread_works(struct dsm_driver *d)
+{
+    count(d, 1, -1);
 }
 
 void dsm_histogram_add(struct dsm_histogram *h, uint64_t ns)

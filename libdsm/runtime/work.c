@@ -87,10 +87,8 @@ void dsm_work_take(struct dsm_driver *d, struct dsm_work_item *item_out)
         dsm_driver_leave(d, &guard);
         if (has_item)
             return;
-        uint64_t start_ns = dsm_clock_ns();
+        dsm_waiters_thread_rests(d);
         dsm_futex_wait(&w->n_arrived, seen, NULL);
-        dsm_driver_enter(d, &guard);
-        d->stats.work_ns += dsm_clock_ns() - start_ns;
-        dsm_driver_leave(d, &guard);
+        dsm_waiters_thread_works(d);
     }
 }

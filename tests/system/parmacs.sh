@@ -38,8 +38,12 @@ expect() {
 }
 
 cd "$work" || exit 1
-for file in team.h team.c things.c; do
+for file in team.h team.c things.c rest.c; do
     m4 "$src/share/dsm/parmacs.m4" "$src/tests/system/parmacs/$file.in" >"$file" || exit 1
+done
+for macro in $(sed -n 's/^define(\([A-Z0-9_]*\),.*/\1/p' "$src/share/dsm/parmacs.m4"); do
+    grep -qw "$macro" "$src"/tests/system/parmacs/*.in ||
+        { failed=$((failed + 1)); echo "FAILED: no program here uses $macro"; }
 done
 build_team() {
     local name=$1
@@ -50,6 +54,9 @@ build_team team
 build_team fixed -no-pie
 build_team owning --private-globals
 build_team mallocs --shared-malloc
+"$dsmcc" -Wall -Wextra -O1 rest.c -o rest || { echo "FAILED: dsmcc rest.c"; exit 1; }
+# A language that is named is that of the sources, not of what is linked.
+"$dsmcc" -O1 -x c rest.c -o named || { failed=$((failed + 1)); echo "FAILED: dsmcc -x c"; }
 team=$work/team
 
 for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
@@ -68,6 +75,7 @@ for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
     expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private
     expect 0 '^right$' '' "$dsmrun" -n 3 "$work/owning" 3 private-beside
     expect 0 '^right$' '' "$dsmrun" -n 2 "$work/mallocs" 4 malloc
+    expect 0 '^right$' '' "$dsmrun" -n 2 "$work/rest" 3
 done
 unset DSM_TRAP
 expect 0 '^right$' '' "$team" 3
@@ -132,6 +140,19 @@ for t in ${PARMACS_TRAPS:-sigbus uffd segv}; do
         fi
     done
 done
+# The thread that takes work for the others is not counted while they work: one worker on each rank
+# has no more time than there was.
+began=$(date +%s%N)
+expect 0 '^right$' '' env DSM_STATS=json:stats "$dsmrun" -n 2 "$work/rest" 2 idle
+took=$(($(date +%s%N) - began))
+for rank in 0 1; do
+    if [ "$(value time_threads_ns)" -gt 1000000000 ] && [ "$(value time_threads_ns)" -le "$took" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: rank $rank has $(value time_threads_ns) ns of $took"
+    fi
+done
 timeout 60 env DSM_STATS=text "$dsmrun" -n 2 "$team" 3 >out 2>err </dev/null
 [ "$(grep -cE '^  time +[0-9.]+ s of threads: computing [0-9.]+ %, read faults [0-9.]+ %, write faults' err)" -eq 2 ] ||
     { failed=$((failed + 1)); echo "FAILED: two lines of times"; grep time err; }
@@ -150,6 +171,12 @@ expect 1 '' 'was not linked as one with workers: build it with dsmcc' ./plain 2
 expect 1 '' 'was not linked as one with workers: build it with dsmcc' "$dsmrun" -n 3 ./plain 2
 build_team counted --coverage
 expect 1 '' 'built with --coverage, whose own data would be among them' "$dsmrun" -n 2 ./counted 2
+if command -v clang >/dev/null; then
+    CC=clang build_team counted --coverage
+    expect 1 '' 'built with --coverage, whose own data would be among them' "$dsmrun" -n 2 ./counted 2
+else
+    echo "not tried: a program of clang's with --coverage (no clang here)"
+fi
 build_team poisoned -fsanitize=address
 expect 1 '' 'built with -fsanitize=address, whose own data would be among them' \
     env ASAN_OPTIONS=detect_leaks=0 "$dsmrun" -n 2 ./poisoned 2
