@@ -307,6 +307,8 @@ static dsm_rank_t next_rank(struct dsm_driver *d)
 static void create(struct dsm_driver *d, void (*function)(void), dsm_rank_t rank)
 {
     struct dsm_work_item item = {.kind = DSM_WORK_RUN, .addr = (uint64_t)(uintptr_t)function};
+    if (!function)
+        dsm_program_fail("CREATE: there is no function to run: NULL");
     if (program.n_running >= program.workers_max)
         dsm_program_fail(
             "CREATE: %u workers run already, and no more are allowed (DSM_WORKERS_MAX)",

@@ -92,6 +92,7 @@ expect 1 '' 'with private globals each rank has room for one worker: 2 ranks' \
 expect 1 '' 'a worker on rank [12] called exit\(5\)' "$dsmrun" -n 3 "$team" 3 worker-fails
 expect 7 '' 'main\(\) ended with status 7 while 1 workers ran' "$dsmrun" -n 2 "$team" 2 main-fails
 expect 1 '' 'CREATE was used by a worker' "$dsmrun" -n 2 "$team" 2 create-in-worker
+expect 1 '' 'CREATE: there is no function to run' "$dsmrun" -n 2 "$team" 2 create-nothing
 expect 1 '' 'UNLOCK: this worker does not hold the lock 0x' "$dsmrun" -n 2 "$team" 2 unlock
 expect 1 '' 'LOCK: this worker holds the lock 0x[0-9a-f]* already' "$dsmrun" -n 2 "$team" 2 lock-twice
 expect 1 '' 'LOCK: 0x[0-9a-f]* is not shared' "$dsmrun" -n 2 "$team" 2 local-lock
