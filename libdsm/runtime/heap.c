@@ -276,12 +276,17 @@ static void finish_drops(struct dsm_driver *d)
     }
 }
 
-/* A large block or a granule goes back; is_whole: object must be the start of the block. */
-static void free_run(struct dsm_driver *d, const struct question *q, bool is_whole)
+/* A large block goes back, or, by the rank that has cut it, a granule: nobody else can free that,
+ * or a small block at its start that is freed twice would take its live neighbours along. */
+static void free_run(struct dsm_driver *d, const struct question *q, bool is_cut)
 {
-    uint64_t offset = q->message.object, granule = offset / DSM_GRANULE_BYTES;
-    uint64_t n = d->heap->space ? dsm_heap_space_size(d->heap->space, granule) : 0;
-    if (n == 0 || (is_whole && offset % DSM_GRANULE_BYTES)) {
+    const struct dsm_heap_space *space = d->heap->space;
+    uint64_t offset = q->message.object, granule = offset / DSM_GRANULE_BYTES, n = 0;
+    if (space && is_cut)
+        n = dsm_heap_space_is_cut(space, granule) ? 1 : 0;
+    else if (space)
+        n = dsm_heap_space_size(space, granule);
+    if (n == 0 || offset % DSM_GRANULE_BYTES) {
         answer(d, q, DSM_E_INVAL, 0, 0);
         return;
     }
@@ -332,13 +337,15 @@ static void serve_question(struct dsm_driver *d, const struct question *q)
             m->count == ASK_GRANULE
                 ? dsm_heap_space_take(h->space, 1, 1, d->config.n_ranks, q->from, &granule)
                 : dsm_heap_space_take(h->space, m->txn, m->prior ? m->prior : 1, 1, 0, &granule);
+        if (!error && m->count == ASK_GRANULE)
+            dsm_heap_space_cut(h->space, granule);
         answer(d, q, error, granule * DSM_GRANULE_BYTES, 0);
         return;
     case ASK_GIVE:
-        free_run(d, q, false);
+        free_run(d, q, true);
         return;
     case ASK_FREE_LARGE:
-        free_run(d, q, true);
+        free_run(d, q, false);
         return;
     case ASK_FREE_SMALL:
         /* The service thread cannot wait for the manager: an empty granule stays here. */

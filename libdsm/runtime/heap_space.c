@@ -5,14 +5,15 @@
 #include "base/bytes.h"
 #include "base/errors.h"
 #include "core/placement.h"
-#include <stdbool.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+
+#define CUT UINT32_MAX /* for a length, which is never so large */
 
 struct dsm_heap_space {
     uint64_t n_granules;
     uint64_t *taken;  /* bit set */
-    uint32_t *length; /* at the first granule of a live block: its granules; else 0 */
+    uint32_t *length; /* at the first granule of a live block: its granules, or CUT; else 0 */
     uint64_t hint;    /* below it nothing is free, but for residues */
     size_t taken_bytes, length_bytes;
 };
@@ -122,9 +123,21 @@ int dsm_heap_space_take(struct dsm_heap_space *s, uint64_t n, uint64_t alignment
     }
 }
 
+void dsm_heap_space_cut(struct dsm_heap_space *s, uint64_t granule)
+{
+    s->length[granule] = CUT;
+}
+
+bool dsm_heap_space_is_cut(const struct dsm_heap_space *s, uint64_t granule)
+{
+    return granule < s->n_granules && is_taken(s, granule) && s->length[granule] == CUT;
+}
+
 uint64_t dsm_heap_space_size(const struct dsm_heap_space *s, uint64_t first)
 {
-    return first < s->n_granules && is_taken(s, first) ? s->length[first] : 0;
+    if (first >= s->n_granules || !is_taken(s, first) || s->length[first] == CUT)
+        return 0;
+    return s->length[first];
 }
 
 void dsm_heap_space_close_block(struct dsm_heap_space *s, uint64_t first)

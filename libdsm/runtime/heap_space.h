@@ -5,6 +5,7 @@
 #ifndef DSM_RUNTIME_HEAP_SPACE_H
 #define DSM_RUNTIME_HEAP_SPACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct dsm_heap_space;
@@ -19,6 +20,9 @@ void dsm_heap_space_close(struct dsm_heap_space *space);
  */
 int dsm_heap_space_take(struct dsm_heap_space *space, uint64_t n, uint64_t alignment,
                         uint64_t modulus, uint64_t residue, uint64_t *first_out);
+/* A block of one granule is to be cut into small blocks by a rank: no block of its own any more. */
+void dsm_heap_space_cut(struct dsm_heap_space *space, uint64_t granule);
+bool dsm_heap_space_is_cut(const struct dsm_heap_space *space, uint64_t granule);
 /* Granules of the live block that starts at first; 0: none does. */
 uint64_t dsm_heap_space_size(const struct dsm_heap_space *space, uint64_t first);
 /* Blocks being given back cannot be freed a second time, nor taken yet. */

@@ -25,6 +25,8 @@ static char *shared;  /* 64 KiB of the region */
 static char *freed;   /* a block that was freed */
 static char *outside; /* behind the region's end */
 static char private[64];
+static char *freed_small = private; /* the first block of a granule, which was freed */
+static char *neighbour;             /* the block behind it */
 static uint32_t ranks[] = {0, 0};
 static uint32_t no_rank = 1000000;
 static uint64_t out64 = 77;
@@ -90,6 +92,7 @@ static bool has_joined;
     XX(dsm_free(shared + 1), INVAL)                                                                \
     XX(dsm_free(shared + 4096), INVAL)                                                             \
     XX(dsm_free(freed + 4096), INVAL)                                                              \
+    XX(dsm_free(freed_small), INVAL)                                                               \
     XX(dsm_prefetch(NULL, 1, DSM_READ), RANGE)                                                     \
     XX(dsm_prefetch(private, 1, DSM_READ), RANGE)                                                  \
     XX(dsm_prefetch(outside, 0, DSM_READ), RANGE)                                                  \
@@ -224,6 +227,7 @@ static bool has_joined;
     XX(dsm_realloc(outside, 8), INVAL)                                                             \
     XX(dsm_realloc(shared + 8, 8), INVAL)                                                          \
     XX(dsm_realloc(freed, 8), INVAL)                                                               \
+    XX(dsm_realloc(freed_small, 8), INVAL)                                                         \
     XX(dsm_realloc(shared, SIZE_MAX), NOMEM)
 
 static void expect(const char *when, const char *call, int got, int wanted)
@@ -320,6 +324,7 @@ static void use_it(void)
     uint64_t sum = 1;
     memset(pattern, 0x5a, sizeof pattern);
     expect("afterwards", "the memory", memcmp(shared, pattern, sizeof pattern), 0);
+    expect("afterwards", "a block beside a freed one", memcmp(neighbour, pattern, 64), 0);
     expect("afterwards", "dsm_lock", dsm_lock(shared), 0);
     expect("afterwards", "dsm_unlock", dsm_unlock(shared), 0);
     expect("afterwards", "dsm_allreduce", dsm_allreduce(&sum, 1, DSM_UINT64, DSM_SUM), 0);
@@ -329,6 +334,20 @@ static void use_it(void)
     expect("afterwards", "dsm_free", dsm_free(p), 0);
     expect("afterwards", "dsm_free(NULL)", dsm_free(NULL), 0);
     expect("afterwards", "dsm_barrier", dsm_barrier(), 0);
+}
+
+/* Of the last rank, for everybody. */
+static void free_a_small_block(void)
+{
+    if (dsm_rank() == dsm_size() - 1) {
+        freed_small = dsm_malloc(100);
+        neighbour = dsm_malloc(100);
+        memset(neighbour, 0x5a, 64);
+        expect("inside", "dsm_free", dsm_free(freed_small), 0);
+    }
+    dsm_bcast(&freed_small, sizeof freed_small, dsm_size() - 1);
+    dsm_bcast(&neighbour, sizeof neighbour, dsm_size() - 1);
+    expect("inside", "the start of a granule", (uintptr_t)freed_small % 65536 != 0, 0);
 }
 
 static void bad_configs(void)
@@ -374,6 +393,7 @@ int main(void)
     freed = dsm_malloc(200000);
     if (dsm_free(freed))
         return 2;
+    free_a_small_block();
     if (dsm_rank() == 0)
         memset(shared, 0x5a, 64);
     expect("inside", "dsm_sem_set", dsm_sem_set(shared + 8, 0), 0);

@@ -73,6 +73,15 @@ START_TEST(space_refuses_what_does_not_fit)
     ck_assert_int_eq(dsm_heap_space_take(space, 9, 1, 1, 0, &first), 0);
     ck_assert_uint_eq(dsm_heap_space_size(space, 3), 0); /* inside, not the start */
     ck_assert_uint_eq(dsm_heap_space_size(space, 12345), 0);
+    ck_assert_int_eq(dsm_heap_space_take(space, 1, 1, 1, 0, &first), 0);
+    ck_assert(!dsm_heap_space_is_cut(space, first));
+    dsm_heap_space_cut(space, first);
+    ck_assert(dsm_heap_space_is_cut(space, first));
+    ck_assert_uint_eq(dsm_heap_space_size(space, first), 0); /* it cannot be freed as a block */
+    dsm_heap_space_close_block(space, first);
+    ck_assert(!dsm_heap_space_is_cut(space, first));
+    dsm_heap_space_give(space, first, 1);
+    ck_assert(!dsm_heap_space_is_cut(space, 12345));
     dsm_heap_space_close(space);
 }
 END_TEST
