@@ -112,15 +112,18 @@ int dsm_shm_create(struct dsm_shm *shm, size_t ring_bytes, uint64_t nonce,
     return 0;
 }
 
-/* What a process of this host has open, if it is of this type (S_IFMT), or a negative errno.
- * Opening something else that has this number by now must not wait for anything. */
-static int open_proc_fd(uint32_t pid, uint32_t number, mode_t type, struct stat *st_out)
+/* What a process of this host has open, if it is of this type (S_IFMT) and has this inode (0: any),
+ * or a negative errno. Opening something else that has this number by now must not wait for
+ * anything. */
+static int open_proc_fd(uint32_t pid, uint32_t number, mode_t type, uint64_t inode,
+                        struct stat *st_out)
 {
     char path[64];
     snprintf(path, sizeof path, "/proc/%u/fd/%u", pid, number);
     if (stat(path, st_out))
         return -errno;
-    if ((st_out->st_mode & S_IFMT) != type) /* opening some things does something */
+    /* Opening some things does something, to a pipe of others as well. */
+    if ((st_out->st_mode & S_IFMT) != type || (inode && st_out->st_ino != inode))
         return -EBADF;
     int fd = open(path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
     return fd < 0 ? -errno : fd;
@@ -129,7 +132,7 @@ static int open_proc_fd(uint32_t pid, uint32_t number, mode_t type, struct stat 
 /* A memfd, or a negative errno. */
 static int open_memfd(uint32_t pid, uint32_t number, int seals, struct stat *st_out)
 {
-    int fd = open_proc_fd(pid, number, S_IFREG, st_out);
+    int fd = open_proc_fd(pid, number, S_IFREG, 0, st_out);
     if (fd < 0)
         return fd;
     int has = fcntl(fd, F_GET_SEALS);
@@ -182,7 +185,7 @@ int dsm_shm_open_file(const struct dsm_shm_file *file, uint64_t len_bytes, int *
 int dsm_shm_open_pipe(const struct dsm_shm_file *file, int *fd_out, char *why, size_t why_bytes)
 {
     struct stat st;
-    int fd = open_proc_fd(file->pid, file->fd, S_IFIFO, &st);
+    int fd = open_proc_fd(file->pid, file->fd, S_IFIFO, file->inode, &st);
     if (fd >= 0 && (fstat(fd, &st) || !S_ISFIFO(st.st_mode) || st.st_ino != file->inode)) {
         dsm_sys_close(fd);
         fd = -EBADF;

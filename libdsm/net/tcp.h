@@ -11,6 +11,7 @@
  *   tcp_rx.c       the receive state of a connection
  *   tcp_poll.c     who reads when: the epoll sets, claim and release, the service loop
  *   tcp_shm.c      frames through memory instead, between ranks of one host
+ *   tcp_bell.c     how these wake each other
  *   tcp_landing.c  and their bytes straight to where they belong
  *
  * A connection carries one lane each way: what we send as requests comes in at the peer as
@@ -204,9 +205,9 @@ struct dsm_net {
     int listen_fd;
 
     /* Reading (tcp_poll.c). */
-    int service_fd; /* epoll: requests readable; any connection writable again */
+    int service_fd; /* epoll: requests readable, their bell; any connection writable again */
     int gate_fd;    /* epoll over service_fd alone: what the loop watches */
-    int poll_fd;    /* epoll: both lanes of all peers, and the kick */
+    int poll_fd;    /* epoll: both lanes of all peers, their bells, and the kick */
     int kick_fd;
     int service_kick_fd;                      /* in the service set: requests lie in a ring */
     struct dsm_tcp_bell bells[DSM_TCP_LANES]; /* by the lane that is read */
@@ -343,7 +344,6 @@ int dsm_tcp_shm_look(struct dsm_net *net, enum dsm_tcp_reader reader, bool all_l
 /* Asks for bells. True: something is there already. */
 bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes);
 void dsm_tcp_shm_disarm(struct dsm_net *net);
-bool dsm_tcp_shm_has_bytes(struct dsm_net *net);
 
 /*
  * tcp_bell.c. One pipe for all peers, since who is woken looks at all rings of the lane. It is

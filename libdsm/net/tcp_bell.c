@@ -84,8 +84,10 @@ long dsm_tcp_bell_ring(const struct dsm_tcp_conn *conn)
     uint8_t bell = 0;
     if (conn->bell_fd < 0)
         return dsm_tcp_shm_ring(conn);
+    long n = dsm_sys_write(conn->bell_fd, &bell, sizeof bell);
+    if (n < 0 && n != -EAGAIN)
+        return dsm_tcp_shm_ring(conn);
     atomic_fetch_add_explicit(&conn->net->n_bells, 1, memory_order_relaxed);
-    (void)dsm_sys_write(conn->bell_fd, &bell, sizeof bell);
     return 0;
 }
 

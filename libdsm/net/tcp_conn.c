@@ -74,6 +74,7 @@ void dsm_tcp_half_ended(struct dsm_tcp_conn *conn)
         dsm_sys_close(conn->fd);
         conn->fd = -1;
     }
+    dsm_tcp_bell_close(conn);
     if (atomic_fetch_sub(&conn->peer->conns_left, 1) == 1)
         peer_ended(conn->peer);
 }

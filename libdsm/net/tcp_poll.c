@@ -309,8 +309,9 @@ void dsm_tcp_serve(struct dsm_net *net)
             until_ns = now_ns + net->handler.service_spin_ns(net->handler.user);
     } while (now_ns < latest_ns && (now_ns < until_ns || dsm_tcp_shm_arm(net, false)));
     if (atomic_load(&net->is_claimed)) {
-        /* Who has claimed it meanwhile may sleep by now, and its bell may have been taken here. */
-        if (has_served && dsm_tcp_shm_has_bytes(net))
+        /* Who has claimed it meanwhile may sleep by now: its bell may have been taken here, and
+         * what it has asked for be used up, so that the next frame would ring nobody. */
+        if (has_served && dsm_tcp_shm_arm(net, true))
             kick(net->kick_fd);
     } else if (!net->is_closing && now_ns >= latest_ns && dsm_tcp_shm_arm(net, false)) {
         kick(net->service_kick_fd);

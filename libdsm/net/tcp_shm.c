@@ -151,14 +151,6 @@ bool dsm_tcp_shm_arm(struct dsm_net *net, bool all_lanes)
     return has_bytes;
 }
 
-bool dsm_tcp_shm_has_bytes(struct dsm_net *net)
-{
-    for (struct dsm_tcp_conn *conn = atomic_load(&net->shared); conn; conn = conn->next_shared)
-        if (is_looked_at(conn, true) && dsm_shm_has_bytes(&conn->shm->rx))
-            return true;
-    return false;
-}
-
 void dsm_tcp_shm_disarm(struct dsm_net *net)
 {
     for (struct dsm_tcp_conn *conn = atomic_load(&net->shared); conn; conn = conn->next_shared)
