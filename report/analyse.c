@@ -8,7 +8,10 @@
 #include <string.h>
 
 #define PAGE_SHIFT  12
-#define OFFSET_STEP 8 /* two ranks that fault within the same 8 bytes want the same data */
+#define OFFSET_STEP 4 /* two ranks that fault within the same 4 bytes want the same data */
+/* Ranks that meet at the same bytes in less than one of so many faults fight for different ones:
+ * one of them has set up what the other uses. */
+#define COMMON_SHARE 4
 
 /* ---- times --------------------------------------------------------------------------------- */
 
@@ -171,19 +174,21 @@ static int note_offset(struct report_user *user, uint32_t offset)
     size_t low = 0, high = user->n_offsets;
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (user->offsets[middle] < offset)
+        if (user->offsets[middle].at < offset)
             low = middle + 1;
         else
             high = middle;
     }
-    if (low < user->n_offsets && user->offsets[low] == offset)
+    if (low < user->n_offsets && user->offsets[low].at == offset) {
+        user->offsets[low].faults++;
         return 0;
-    uint32_t *grown = reallocarray(user->offsets, user->n_offsets + 1, sizeof *grown);
+    }
+    struct report_offset *grown = reallocarray(user->offsets, user->n_offsets + 1, sizeof *grown);
     if (!grown)
         return DSM_E_NOMEM;
     user->offsets = grown;
     memmove(grown + low + 1, grown + low, (user->n_offsets - low) * sizeof *grown);
-    grown[low] = offset;
+    grown[low] = (struct report_offset){offset, 1};
     user->n_offsets++;
     return 0;
 }
@@ -271,17 +276,22 @@ static int count_loss(struct report *r, struct index_table *units, const struct 
     return 0;
 }
 
-static bool has_common_offset(const struct report_user *a, const struct report_user *b)
+/* Is what both fault at a fair part of what the one with fewer faults does? */
+static bool is_for_the_same(const struct report_user *a, const struct report_user *b)
 {
+    uint64_t common = 0, of_a = 0, of_b = 0;
+    for (size_t i = 0; i < a->n_offsets; i++)
+        of_a += a->offsets[i].faults;
+    for (size_t j = 0; j < b->n_offsets; j++)
+        of_b += b->offsets[j].faults;
     for (size_t i = 0, j = 0; i < a->n_offsets && j < b->n_offsets;) {
-        if (a->offsets[i] == b->offsets[j])
-            return true;
-        if (a->offsets[i] < b->offsets[j])
-            i++;
-        else
-            j++;
+        const struct report_offset *left = &a->offsets[i], *right = &b->offsets[j];
+        if (left->at == right->at)
+            common += left->faults < right->faults ? left->faults : right->faults;
+        i += left->at <= right->at;
+        j += right->at <= left->at;
     }
-    return false;
+    return COMMON_SHARE * common >= (of_a < of_b ? of_a : of_b);
 }
 
 static uint64_t writes_of(const struct report_user *user)
@@ -289,7 +299,8 @@ static uint64_t writes_of(const struct report_user *user)
     return user->faults[DSM_PROFILE_WRITE] + user->faults[DSM_PROFILE_UPGRADE];
 }
 
-/* False sharing: a writer and another rank meet at the unit, and none of them at the same bytes. */
+/* False sharing: a writer and another rank meet at the unit, and none of them at the same bytes but
+ * for a few times. */
 static enum report_sharing judge(const struct report_unit *u)
 {
     size_t n_faulting = 0;
@@ -302,7 +313,7 @@ static enum report_sharing judge(const struct report_unit *u)
             if (!u->users[i].n_offsets || !u->users[j].n_offsets)
                 continue;
             has_conflict = true;
-            has_common |= has_common_offset(&u->users[i], &u->users[j]);
+            has_common |= is_for_the_same(&u->users[i], &u->users[j]);
         }
     }
     if (!has_conflict || u->bounces == 0)

@@ -214,7 +214,7 @@ static void put_unit(const struct report *r, size_t index, FILE *out)
                 user->rank, user->faults[DSM_PROFILE_READ], user->faults[DSM_PROFILE_WRITE],
                 user->faults[DSM_PROFILE_UPGRADE]);
         for (size_t j = 0; j < user->n_offsets && j < 4; j++)
-            fprintf(out, " +0x%" PRIx32, user->offsets[j]);
+            fprintf(out, " +0x%" PRIx32, user->offsets[j].at);
         if (user->n_offsets > 4)
             fprintf(out, " and %zu more", user->n_offsets - 4);
         fputs("</span><br>", out);

@@ -59,12 +59,18 @@ struct report_code {
     char *text; /* "file.c:12 (function)", or the best there is; of those that are printed */
 };
 
+/* Four bytes of a unit. */
+struct report_offset {
+    uint32_t at;
+    uint32_t faults;
+};
+
 /* One rank at one unit. */
 struct report_user {
     uint32_t rank;
     uint64_t faults[DSM_PROFILE_UPGRADE + 1]; /* by kind */
     uint64_t losses, wait_ns;
-    uint32_t *offsets; /* in the unit, of 8 bytes each, where it faulted: sorted */
+    struct report_offset *offsets; /* where it faulted: sorted */
     size_t n_offsets;
 };
 

@@ -56,7 +56,7 @@ static void print_user(const struct report_user *user, FILE *out)
             user->rank, user->faults[DSM_PROFILE_READ], user->faults[DSM_PROFILE_WRITE],
             user->faults[DSM_PROFILE_UPGRADE], user->losses);
     for (size_t i = 0; i < user->n_offsets && i < OFFSETS_SHOWN; i++)
-        fprintf(out, " +0x%" PRIx32, user->offsets[i]);
+        fprintf(out, " +0x%" PRIx32, user->offsets[i].at);
     if (user->n_offsets > OFFSETS_SHOWN)
         fprintf(out, " and %zu more", user->n_offsets - OFFSETS_SHOWN);
     fputc('\n', out);

@@ -2,8 +2,9 @@
 /*
  * profile_job.c - faults that can be counted beforehand, for the test of profiles.
  *
- * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one page
- * ("halves"), which takes a write fault each; rank 0 writes to a word that rank 1 then reads
+ * ROUNDS times, between barriers: rank 0 and then rank 1 write to their own halves of one word
+ * ("halves"; but the first time, when rank 1 writes to that of rank 0, as who sets up does), which
+ * takes a write fault each; rank 0 writes to a word that rank 1 then reads
  * ("word") and pins for a moment; each of them takes and gives back a lock, which the other held
  * last; rank 1 posts a semaphore and rank 0 waits for it; rank 0 holds a reader-writer lock. All of
  * them are named by addresses in "word". The last argument "die" makes rank 1 kill itself at the
@@ -110,10 +111,10 @@ int main(int argc, char **argv)
     volatile uint64_t *halves = make(HALVES_NAME), *word = make("word");
     for (unsigned i = 1; i <= rounds; i++) {
         if (dsm_rank() == 0)
-            halves[0] = i;
+            *(volatile uint32_t *)halves = i;
         dsm_barrier();
         if (dsm_rank() == 1)
-            halves[256] = i;
+            ((volatile uint32_t *)halves)[i > 1] = i;
         dsm_barrier();
         if (dsm_rank() == 0)
             *word = i;
