@@ -4,10 +4,12 @@
 
 void dsm_config_init(struct dsm_config *config)
 {
-    *config = (struct dsm_config){.struct_size = sizeof *config, .rank = -1, .spin_us = -1};
+    if (config)
+        *config = (struct dsm_config){.struct_size = sizeof *config, .rank = -1, .spin_us = -1};
 }
 
 void dsm_alloc_options_init(struct dsm_alloc_options *options)
 {
-    *options = (struct dsm_alloc_options){.struct_size = sizeof *options};
+    if (options)
+        *options = (struct dsm_alloc_options){.struct_size = sizeof *options};
 }

@@ -195,13 +195,34 @@ static int distribute_piece(struct dsm_driver *d, struct distribution *c, const 
     return c->error;
 }
 
+/* All of it, before anything is written elsewhere: a length that is wrong would take what lies
+ * behind the variable on the other ranks. */
+static bool is_readable(struct dsm_driver *d, const uint8_t *addr, size_t len)
+{
+    bool is_there = true;
+    for (size_t at = 0; at < len && is_there; at += DSM_PAGE_BYTES) {
+        struct dsm_driver_guard guard;
+        uint8_t byte;
+        size_t last = len - at < DSM_PAGE_BYTES ? len - 1 : at + DSM_PAGE_BYTES - 1;
+        dsm_driver_enter(d, &guard);
+        is_there = copy_checked(d->distribute, &byte, addr + at, 1) &&
+                   copy_checked(d->distribute, &byte, addr + last, 1);
+        dsm_driver_leave(d, &guard);
+    }
+    return is_there;
+}
+
 int dsm_distribute_send(struct dsm_driver *d, const void *addr, size_t len)
 {
     struct distribution c = {.rank = DSM_RANK_NONE};
-    int error = 0;
     c.awaited = calloc(d->config.n_ranks, 1);
     if (!c.awaited)
         return DSM_E_NOMEM;
+    int error = 0;
+    if (!is_readable(d, addr, len)) {
+        error = DSM_E_RANGE;
+        c.rank = d->config.self;
+    }
     for (size_t at = 0; at < len && !error; at += PIECE_BYTES)
         error = distribute_piece(d, &c, (const uint8_t *)addr + at,
                                  (uint32_t)(len - at < PIECE_BYTES ? len - at : PIECE_BYTES));

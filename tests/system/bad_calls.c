@@ -38,6 +38,7 @@ static struct dsm_alloc_options options(enum dsm_placement placement, uint32_t r
                                         uint64_t block)
 {
     struct dsm_alloc_options o;
+    dsm_alloc_options_init(NULL);
     dsm_alloc_options_init(&o);
     o.placement = placement;
     o.rank = rank;
@@ -353,6 +354,7 @@ static void free_a_small_block(void)
 static void bad_configs(void)
 {
     struct dsm_config config;
+    dsm_config_init(NULL);
     dsm_config_init(&config);
     config.struct_size = 3;
     expect("at start", "struct_size 3", dsm_init(&config), DSM_E_INVAL);

@@ -730,8 +730,15 @@ static void scenario_distribute(void)
         EXPECT(dsm_distribute(p, 8), wanted);
         EXPECT(dsm_distribute(p + 2 * 4096, 2 * 4096), 0);
     }
-    if (dsm_rank() == last)
+    /* Then nobody gets what could be read of it. */
+    if (dsm_rank() == last) {
+        memset(p + 2 * 4096, 'z', 2 * 4096);
+        EXPECT(dsm_distribute(p + 2 * 4096, 3 * 4096), DSM_E_RANGE);
         EXPECT(dsm_distribute(p + 4 * 4096 - 8, 16), DSM_E_RANGE);
+    }
+    OK(dsm_barrier());
+    for (size_t i = 2 * 4096; i < 4 * 4096 && dsm_rank() != last; i++)
+        CHECK(p[i] != 'z');
     OK(dsm_barrier());
 }
 

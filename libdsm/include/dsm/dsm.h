@@ -108,7 +108,7 @@ struct dsm_config {
     double join_timeout_s;  /* DSM_JOIN_TIMEOUT: default 60 */
 };
 
-DSM_API void dsm_config_init(struct dsm_config *config);
+DSM_API void dsm_config_init(struct dsm_config *config); /* NULL: nothing */
 
 /*
  * Joins the job and maps the region; returns when every rank has. config may be NULL.
@@ -149,7 +149,7 @@ struct dsm_alloc_options {
     const char *name;     /* for reports; copied, 31 bytes kept; may be NULL */
 };
 
-DSM_API void dsm_alloc_options_init(struct dsm_alloc_options *options);
+DSM_API void dsm_alloc_options_init(struct dsm_alloc_options *options); /* NULL: nothing */
 
 /*
  * Collective allocation: every rank calls it with the same arguments, in the same order, one thread
@@ -283,7 +283,8 @@ DSM_API int dsm_where(const void *addr, struct dsm_where *where_out);
  * Mutual exclusion between all threads of all ranks. Queued, first come first served between ranks;
  * kept at the rank that held it last, where taking it again costs no message. Not recursive.
  * dsm_lock, dsm_lock_timed: RANGE, STATE, NOMEM, PEER, DEADLOCK (this thread holds it), GONE (it
- *   was destroyed, or its memory freed, meanwhile; it is not held), TIMEOUT, ABANDONED: the thread
+ *   was destroyed, or its memory freed, meanwhile; it is not held; for a word in a freed block of up
+ *   to 32 KiB see dsm(3)), TIMEOUT, ABANDONED: the thread
  *   that held it before has ended without giving it back; the caller HOLDS it now, and what it
  *   guards may be half changed.
  * dsm_unlock: RANGE, STATE, NOTHELD (this thread does not hold it).
@@ -408,9 +409,10 @@ DSM_API int dsm_allreduce(void *buf, size_t count, enum dsm_type type, enum dsm_
 /*
  * Copies len bytes of this rank's private memory into that of all other ranks, at the same address,
  * e.g. a global variable where all ranks run the same executable at the same place. They do not take
- * part: the bytes are there when the call returns. Not for the region. Pieces of 4 KiB may arrive in
- * part when it fails. Errors: STATE, BUSY, NOMEM, INVAL (NULL, or inside the region), RANGE (the
- * address is not readable here, or not writable on a rank: printed), PEER.
+ * part: the bytes are there when the call returns. Not for the region. Nothing is sent when part of it
+ * is not readable here; after another failure some pieces of 4 KiB may have arrived. Errors: STATE,
+ * BUSY, NOMEM, INVAL (NULL, or inside the region), RANGE (the address is not readable here, or not
+ * writable on a rank: printed), PEER.
  */
 DSM_API int dsm_distribute(const void *addr, size_t len);
 
