@@ -276,14 +276,16 @@ static int count_loss(struct report *r, struct index_table *units, const struct 
     return 0;
 }
 
+static uint64_t writes_of(const struct report_user *user)
+{
+    return user->faults[DSM_PROFILE_WRITE] + user->faults[DSM_PROFILE_UPGRADE];
+}
+
 /* Is what both fault at a fair part of what the one with fewer faults does? */
 static bool is_for_the_same(const struct report_user *a, const struct report_user *b)
 {
-    uint64_t common = 0, of_a = 0, of_b = 0;
-    for (size_t i = 0; i < a->n_offsets; i++)
-        of_a += a->offsets[i].faults;
-    for (size_t j = 0; j < b->n_offsets; j++)
-        of_b += b->offsets[j].faults;
+    uint64_t common = 0, of_a = a->faults[DSM_PROFILE_READ] + writes_of(a),
+             of_b = b->faults[DSM_PROFILE_READ] + writes_of(b);
     for (size_t i = 0, j = 0; i < a->n_offsets && j < b->n_offsets;) {
         const struct report_offset *left = &a->offsets[i], *right = &b->offsets[j];
         if (left->at == right->at)
@@ -292,11 +294,6 @@ static bool is_for_the_same(const struct report_user *a, const struct report_use
         j += right->at <= left->at;
     }
     return COMMON_SHARE * common >= (of_a < of_b ? of_a : of_b);
-}
-
-static uint64_t writes_of(const struct report_user *user)
-{
-    return user->faults[DSM_PROFILE_WRITE] + user->faults[DSM_PROFILE_UPGRADE];
 }
 
 /* False sharing: a writer and another rank meet at the unit, and none of them at the same bytes but

@@ -55,6 +55,13 @@ static void raise_file_limit(const struct dsm_net *net)
                 net->self, (uint64_t)limit.rlim_cur, net->n_ranks, need);
 }
 
+bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
+           (uint64_t)fd + DSM_TCP_LANES * (uint64_t)net->n_ranks + OTHER_FILES < limit.rlim_cur;
+}
+
 static void free_net(struct dsm_net *net)
 {
     dsm_tcp_poll_close(net);

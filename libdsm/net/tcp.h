@@ -243,6 +243,10 @@ struct dsm_net {
     atomic_uint n_shared;   /* connections whose frames have gone through memory */
 };
 
+/* tcp.c: may we keep this one, which we can do without, or may the lanes to come need its number?
+ */
+bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd);
+
 /* tcp_tx.c */
 int dsm_tcp_send(struct dsm_net *net, uint32_t to, unsigned lane, const uint8_t *header,
                  const void *payload, uint64_t cookie, uint32_t key);
@@ -357,8 +361,8 @@ void dsm_tcp_bell_open(struct dsm_tcp_conn *conn, const struct dsm_hello *theirs
 void dsm_tcp_bell_close(struct dsm_tcp_conn *conn);
 /* After a write to the ring; as dsm_tcp_shm_ring. */
 long dsm_tcp_bell_ring(const struct dsm_tcp_conn *conn);
-/* What a poll set tells of: one of ours? Then take empties it; the rings are to be looked at after
- * that. */
+/* What a poll set tells of: one of ours? Then its bells are to be taken, and the rings looked at
+ * after that. */
 bool dsm_tcp_bell_is(const struct dsm_net *net, const void *event);
 void dsm_tcp_bell_take(const struct dsm_tcp_bell *bell);
 
@@ -377,8 +381,6 @@ uint32_t dsm_tcp_landing(struct dsm_net *net, const void *addr, size_t len_bytes
 void dsm_tcp_landing_offer(const struct dsm_net *net, struct dsm_hello *hello);
 void dsm_tcp_landing_open(struct dsm_tcp_peer *peer, const struct dsm_hello *theirs);
 void dsm_tcp_landing_close(struct dsm_tcp_peer *peer);
-/* Or may the lanes to come need the number? */
-bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd);
 /* The writer, of a frame of which nothing has left: is its payload to be copied to its place? Then
  * take changes the frame to say so, and the copy is made before it is sent. */
 bool dsm_tcp_landing_is_due(const struct dsm_tcp_conn *conn, const struct dsm_queued_frame *frame);

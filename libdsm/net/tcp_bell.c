@@ -12,9 +12,7 @@
 #include <dsm/dsm.h>
 #include <fcntl.h>
 
-#define BELLS_AT_ONCE 64
-/* Turns at taking them in a row: what is left is found readable again. */
-#define MAX_BELL_READS 16
+#define BELLS_AT_ONCE 64 /* what is left is found readable again */
 
 static int open_bell(struct dsm_tcp_bell *bell)
 {
@@ -100,7 +98,5 @@ bool dsm_tcp_bell_is(const struct dsm_net *net, const void *event)
 void dsm_tcp_bell_take(const struct dsm_tcp_bell *bell)
 {
     uint8_t bells[BELLS_AT_ONCE];
-    for (unsigned i = 0; i < MAX_BELL_READS; i++)
-        if (dsm_sys_read(bell->fds[0], bells, sizeof bells) < BELLS_AT_ONCE)
-            return;
+    (void)dsm_sys_read(bell->fds[0], bells, sizeof bells);
 }

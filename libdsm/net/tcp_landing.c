@@ -13,9 +13,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 
-#define PAGE_BYTES  4096u
-#define SPARE_FILES 64u /* for the program */
-#define MAPPED      2u  /* times a page has been written: now it is mapped */
+#define PAGE_BYTES 4096u
+#define MAPPED     2u /* times a page has been written: now it is mapped */
 
 /* What there is to tell the owner of bytes: any number but 0. */
 #define KEY 1u
@@ -76,13 +75,6 @@ static bool is_space_limited(void)
 {
     struct rlimit limit;
     return getrlimit(RLIMIT_AS, &limit) != 0 || limit.rlim_cur != RLIM_INFINITY;
-}
-
-bool dsm_tcp_is_file_to_spare(const struct dsm_net *net, int fd)
-{
-    struct rlimit limit;
-    return getrlimit(RLIMIT_NOFILE, &limit) == 0 &&
-           (uint64_t)fd + DSM_TCP_LANES * (uint64_t)net->n_ranks + SPARE_FILES < limit.rlim_cur;
 }
 
 static int open_memory(const struct dsm_net *net, const struct dsm_hello *theirs,

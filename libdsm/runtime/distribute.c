@@ -195,21 +195,24 @@ static int distribute_piece(struct dsm_driver *d, struct distribution *c, const 
     return c->error;
 }
 
+static bool is_byte_readable(struct dsm_driver *d, const uint8_t *addr)
+{
+    struct dsm_driver_guard guard;
+    uint8_t byte;
+    dsm_driver_enter(d, &guard);
+    bool is_there = copy_checked(d->distribute, &byte, addr, 1);
+    dsm_driver_leave(d, &guard);
+    return is_there;
+}
+
 /* All of it, before anything is written elsewhere: a length that is wrong would take what lies
  * behind the variable on the other ranks. */
 static bool is_readable(struct dsm_driver *d, const uint8_t *addr, size_t len)
 {
-    bool is_there = true;
-    for (size_t at = 0; at < len && is_there; at += DSM_PAGE_BYTES) {
-        struct dsm_driver_guard guard;
-        uint8_t byte;
-        size_t last = len - at < DSM_PAGE_BYTES ? len - 1 : at + DSM_PAGE_BYTES - 1;
-        dsm_driver_enter(d, &guard);
-        is_there = copy_checked(d->distribute, &byte, addr + at, 1) &&
-                   copy_checked(d->distribute, &byte, addr + last, 1);
-        dsm_driver_leave(d, &guard);
-    }
-    return is_there;
+    for (size_t at = 0; at < len; at += DSM_PAGE_BYTES)
+        if (!is_byte_readable(d, addr + at))
+            return false;
+    return len == 0 || is_byte_readable(d, addr + len - 1);
 }
 
 int dsm_distribute_send(struct dsm_driver *d, const void *addr, size_t len)

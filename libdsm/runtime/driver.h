@@ -299,8 +299,8 @@ uint64_t dsm_service_spin_ns(const struct dsm_driver *driver);
 void dsm_waiters_setup(void);
 /* Counts the calling thread among those that use the region, until it ends. */
 void dsm_waiters_count_thread(struct dsm_driver *driver);
-/* It has no work until the second call: not counted meanwhile, neither its time, nor as one that
- * wants a processor. */
+/* The calling thread has no work until the second call: till then it is not counted, neither its
+ * time nor as one that wants a processor. */
 void dsm_waiters_thread_rests(struct dsm_driver *driver);
 void dsm_waiters_thread_works(struct dsm_driver *driver);
 

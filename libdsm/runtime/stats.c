@@ -151,9 +151,7 @@ static void gather_time(const struct dsm_driver_stats *s, uint64_t now_ns, struc
     static const enum dsm_sync_kind others[] = {DSM_SYNC_CONDITION, DSM_SYNC_SEMAPHORE,
                                                 DSM_SYNC_FLAG,      DSM_SYNC_TICKETS,
                                                 DSM_SYNC_WORD32,    DSM_SYNC_WORD64};
-    out->time_work_ns =
-        s->work_ns +
-        (s->resting_since_ns && now_ns > s->resting_since_ns ? now_ns - s->resting_since_ns : 0);
+    out->time_work_ns = s->work_ns + (s->resting_since_ns ? now_ns - s->resting_since_ns : 0);
     out->time_threads_ns =
         (uint64_t)((int64_t)(s->n_threads * now_ns) + s->thread_ns) + out->time_work_ns;
     out->time_fault_read_ns = s->fault_read_ns;

@@ -20,6 +20,9 @@ static struct dsm_hello sound(uint32_t rank, uint32_t to_rank)
                               .epoch = 7,
                               .page_bytes = 4096,
                               .attempt = 0x123456789abcdef0,
+                              .shared = {0x100000001, 2, 3, 0x400000004},
+                              .memory_file = {5, 6, 0x700000007},
+                              .bell = {8, 9, 0xa0000000a},
                               .build = "0.1.0 of today"};
 }
 
@@ -29,6 +32,13 @@ static int unpack(const uint8_t *packet, size_t packet_bytes, struct dsm_hello *
     ck_assert_uint_eq(dsm_get_u32(packet) + DSM_HELLO_PREFIX_BYTES, packet_bytes);
     return dsm_hello_unpack(packet + DSM_HELLO_PREFIX_BYTES, packet_bytes - DSM_HELLO_PREFIX_BYTES,
                             out, reason);
+}
+
+static void must_be_the_file(const struct dsm_shm_file *is, const struct dsm_shm_file *was)
+{
+    ck_assert_uint_eq(is->pid, was->pid);
+    ck_assert_uint_eq(is->fd, was->fd);
+    ck_assert_uint_eq(is->inode, was->inode);
 }
 
 START_TEST(hello_survives_the_way)
@@ -47,6 +57,12 @@ START_TEST(hello_survives_the_way)
     ck_assert_uint_eq(back.epoch, 7);
     ck_assert_uint_eq(back.page_bytes, 4096);
     ck_assert_uint_eq(back.attempt, hello.attempt);
+    ck_assert_uint_eq(back.shared.pid_namespace, hello.shared.pid_namespace);
+    ck_assert_uint_eq(back.shared.pid, hello.shared.pid);
+    ck_assert_uint_eq(back.shared.fd, hello.shared.fd);
+    ck_assert_uint_eq(back.shared.nonce, hello.shared.nonce);
+    must_be_the_file(&back.memory_file, &hello.memory_file);
+    must_be_the_file(&back.bell, &hello.bell);
 }
 END_TEST
 
